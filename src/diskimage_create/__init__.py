@@ -1,0 +1,1 @@
+"""Build, prove and publish OpenStack disk images with diskimage-builder."""

@@ -1,0 +1,145 @@
+"""Runs disk-image-create in its own namespaces, inside a workspace, and finds the raw image that it made."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from diskimage_create import process
+from diskimage_create.errors import BuildError, HostError
+from diskimage_create.model import BuildPlan, ImageSpec
+from diskimage_create.plan import uses_foreign_root_password
+from diskimage_create.progress import Tracker
+from diskimage_create.workspace import Workspace
+
+#: Everything of a build dies with this process, its mounts included: setpriv(1), unshare(1)
+_FENCE = (
+    *("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--mount-proc", "--mount", "--ipc"),
+    *("--kill-child=SIGKILL", "--"),
+)
+#: What a build may know of the user's environment beyond the plan
+_INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "SOURCE_DATE_EPOCH")
+
+
+def run_build(plan: BuildPlan, work: Workspace, tracker: Tracker, log: TextIO) -> Path:
+    """Run disk-image-create; returns the raw image.
+
+    :param log: gets every line, with the time, without secrets
+    :raises BuildError: it failed; names the element script and shows the lines that matter
+    """
+    environment = _environment(plan, work)
+    redact = redactor(secrets(plan))
+    command = _fenced([_disk_image_create(environment), *plan.command[1:]], environment)
+
+    def on_line(line: str) -> None:
+        line = redact(line)
+        log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n")
+        tracker.line(line)
+
+    on_line(f"{' '.join(plan.command)}")
+    status = process.stream(command, on_line, env=environment, cwd=work.out)
+    log.flush()
+    raw = work.out / f"{plan.spec.output.name}.raw"
+    if status != 0 or not raw.is_file():
+        raise _failure(status, tracker)
+    return raw
+
+
+@contextmanager
+def build_log(spec: ImageSpec) -> Iterator[TextIO]:
+    """The log beside the image; with ``--logfile`` a second one there. Written as the build goes, kept when it fails."""
+    path = spec.output.with_name(f"{spec.output.name}.log")
+    with path.open("w", encoding="utf-8", buffering=1) as log:
+        try:
+            yield log
+        finally:
+            if spec.logfile is not None and spec.logfile != path:
+                shutil.copyfile(path, spec.logfile)
+
+
+def _failure(status: int, tracker: Tracker) -> BuildError:
+    where = f"in {tracker.running}" if tracker.running else "outside any element script"
+    lines = "\n".join(f"  | {line}" for line in tracker.last_lines())
+    ended = f"exit status {status}" if status >= 0 else f"signal {-status}"
+    return BuildError(f"disk-image-create failed with {ended} {where}\n{lines}")
+
+
+def secrets(plan: BuildPlan) -> dict[str, str]:
+    """Name -> text of everything that no log, record or image may hold."""
+    found = {name: setting.value for name, setting in plan.environment.items() if setting.secret}
+    for name, value in list(found.items()):
+        # Of an address it is the password alone: the host part is no secret, and stands in the image.
+        if match := re.search(r"://[^/@\s:]*:?([^/@\s]+)@", value):
+            found[name] = match[1]
+    if plan.spec.root_password is not None:
+        found["root password"] = plan.spec.root_password
+    return found
+
+
+def redactor(hidden: Mapping[str, str]) -> Callable[[str], str]:
+    """A function that replaces every secret in a text."""
+    if not hidden:
+        return lambda text: text
+    pattern = re.compile("|".join(re.escape(value) for value in sorted(hidden.values(), key=len, reverse=True)))
+    return lambda text: pattern.sub("***", text)
+
+
+def _environment(plan: BuildPlan, work: Workspace) -> dict[str, str]:
+    """The whole environment of disk-image-create: nothing of ours leaks into it by accident."""
+    spec = plan.spec
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    environment.setdefault("HOME", "/root")
+    environment.setdefault("USER", "root")
+    path = [process.tool_path()]
+    if checkout := os.environ.get("DIB_REPO_PATH"):
+        path.insert(0, str(Path(checkout).resolve() / "bin"))
+    environment |= {
+        "PATH": os.pathsep.join(path),
+        "TMP_DIR": str(work.tmp),
+        "TMPDIR": str(work.tmp),
+        "DIB_LOCKFILES": str(spec.cache_dir / "lockfiles"),
+        "DIB_NO_TIMESTAMP": "1",
+        "DIB_PYTHON_EXEC": sys.executable,
+    }
+    environment |= {name: setting.value for name, setting in plan.environment.items()}
+    if spec.root_password is not None:
+        if uses_foreign_root_password(plan.resolved):
+            environment["DIB_PASSWORD"] = spec.root_password
+        else:
+            environment["DISKIMAGE_CREATE_ROOT_PASSWORD_FILE"] = str(_password_file(spec.root_password, work))
+    return environment
+
+
+def _password_file(password: str, work: Workspace) -> Path:
+    """The password's hash, as chpasswd reads it, in a file that only we can read."""
+    hashed = process.run(["openssl", "passwd", "-6", "-stdin"], input=password + "\n").stdout.strip()
+    path = work.path / "root-password"
+    path.touch(mode=0o600)
+    path.write_text(f"root:{hashed}\n")
+    return path
+
+
+def _disk_image_create(environment: Mapping[str, str]) -> str:
+    program = shutil.which("disk-image-create", path=environment["PATH"])
+    if program is None:
+        raise HostError("disk-image-create is not installed", hint="pip install diskimage-builder")
+    return program
+
+
+def _fenced(command: list[str], environment: Mapping[str, str]) -> list[str]:
+    """The command in namespaces of its own. An ordinary user enters them as root and is himself again inside."""
+    if process.is_root():
+        return [*_FENCE, *command]
+    become_user = [
+        *("setpriv", f"--reuid={os.getuid()}", f"--regid={os.getgid()}", "--init-groups", "--"),
+        # sudo replaces these two whatever it is told to keep
+        *("env", f"PATH={environment['PATH']}", f"HOME={environment['HOME']}", f"USER={environment['USER']}"),
+    ]
+    return process.privileged([*_FENCE, *become_user, *command])

@@ -1,0 +1,37 @@
+"""CA certificates: told apart by the SHA-256 of their DER form, whatever file and format they lie in."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+_PEM = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
+
+
+def fingerprints(files: Iterable[Path]) -> tuple[str, ...]:
+    """The fingerprints (hexadecimal) of all certificates in PEM and DER files; other files have none."""
+    found: dict[str, None] = {}
+    for file in files:
+        try:
+            found.update(dict.fromkeys(fingerprints_in(file.read_bytes())))
+        except OSError:
+            continue
+    return tuple(found)
+
+
+def fingerprints_in(content: bytes) -> list[str]:
+    """The fingerprints of the certificates in the content of one file."""
+    blocks = _PEM.findall(content)
+    if not blocks and content[:1] == b"\x30":  # an ASN.1 SEQUENCE: DER
+        return [hashlib.sha256(content).hexdigest()]
+    found = []
+    for block in blocks:
+        try:
+            found.append(hashlib.sha256(base64.b64decode(block)).hexdigest())
+        except binascii.Error:
+            continue
+    return found

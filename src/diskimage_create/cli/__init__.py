@@ -1,0 +1,135 @@
+"""The command line: parse, one call, print. One small module a command, imported when it is used."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+import click
+from click_default_group import DefaultGroup
+
+from diskimage_create.errors import DiskImageError, InputError, Problem
+
+#: Command -> what ``--help`` says of it; its module and function have its name
+COMMANDS = MappingProxyType(
+    {
+        "build": "Plan, build, check and record images. The default command.",
+        "plan": "Show what would be built, and with what.",
+        "validate": "Check an image through a read-only mount.",
+        "doctor": "Show what this host has, and lacks, for building.",
+    }
+)
+_HELP_OPTIONS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+EXIT_CODES = """\b
+Exit codes: 0 done; 1 findings; 2 bad usage or input; 3 this host lacks something;
+4 the build failed; 5 the image was rejected; 6 a remote failed; 130 interrupted."""
+
+
+class LazyCommands(DefaultGroup):  # type: ignore[misc]
+    """Knows its commands by name, and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of a build's life."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; ``build`` where the word is an option or an argument."""
+        for name in {cmd_name, self.default_cmd_name} & COMMANDS.keys() - self.commands.keys():
+            module = import_module(f"diskimage_create.cli.{name}")
+            self.add_command(getattr(module, name), name)
+        command: click.Command | None = super().get_command(ctx, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    for name in ("diskimage-create", "diskimage-builder"):
+        click.echo(f"{name} {version(name)}")
+    ctx.exit()
+
+
+version_option = click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the versions of this and of diskimage-builder.",
+)
+
+
+@click.group(
+    cls=LazyCommands,
+    default="build",
+    default_if_no_args=True,
+    context_settings=_HELP_OPTIONS,
+    epilog=EXIT_CODES,
+)
+@version_option
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Build, prove and publish OpenStack disk images with diskimage-builder.
+
+    \b
+    Examples:
+      diskimage-create -i debian                 build a Debian amphora
+      diskimage-create plan -i ubuntu -t tar     show what a build would do
+      diskimage-create validate X.qcow2          check an image
+      diskimage-create build --help              all options of a build
+    """
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        status: Any = cli.main(args=arguments, prog_name="diskimage-create", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except (DiskImageError, click.ClickException, click.Abort, KeyboardInterrupt, OSError) as error:
+        if "--debug" in arguments:
+            raise
+        return report_error(error)
+
+
+def report_error(error: BaseException) -> int:
+    """Print an error as ``error: WHAT (WHERE)`` and ``hint: WHAT TO DO``; returns the exit status."""
+    match error:
+        case InputError():
+            _print(error.problems)
+            return error.exit_code
+        case DiskImageError():
+            _print([Problem(error.message, None, error.hint)])
+            return error.exit_code
+        case click.UsageError():
+            hint = f"see '{error.ctx.command_path} --help'" if error.ctx else "see --help"
+            _print([Problem(error.format_message(), None, hint)])
+            return 2
+        case click.ClickException():
+            _print([Problem(error.format_message())])
+            return 2
+        case OSError():
+            where = str(error.filename) if error.filename else None
+            _print([Problem(error.strerror or str(error), where)])
+            return 4
+        case _:
+            _print([Problem("interrupted")])
+            return 130
+
+
+def _print(problems: Any) -> None:
+    for problem in problems:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {problem}", err=True)
+        if problem.hint:
+            click.echo(f"{click.style('hint:', fg='cyan')} {problem.hint}", err=True)

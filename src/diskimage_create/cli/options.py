@@ -1,0 +1,89 @@
+"""The options that ``build`` and ``plan`` share. Values are checked in :mod:`diskimage_create.config`, all at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from diskimage_create import host
+from diskimage_create.config import Request
+from diskimage_create.model import Source
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Every option can be set as DISKIMAGE_CREATE_<LONG_NAME>
+CONTEXT: dict[str, Any] = {
+    "auto_envvar_prefix": "DISKIMAGE_CREATE",
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 110,
+}
+
+_OPTIONS = (
+    click.option("-a", "--arch", metavar="ARCH", help="i386, amd64, armhf, arm64, aarch64 or ppc64le.  [the host's]"),
+    click.option("-b", "--backend", metavar="NAME", help="haproxy.  [haproxy]"),
+    click.option("-c", "--cache-dir", metavar="DIR", help="Cache directory.  [~/.cache/image-create]"),
+    click.option("-d", "--release", metavar="NAME", help="Release of the distribution.  [per OS]"),
+    click.option("-e", "--enforce-mac", is_flag=True, default=None, help="SELinux enforcing, full AppArmor."),
+    click.option("-f", "--no-tmpfs", is_flag=True, default=None, help="Do not build in a tmpfs."),
+    click.option("-g", "--git-branch", metavar="BRANCH", help="Agent from this OpenStack branch.  [released agent]"),
+    click.option(
+        *("-i", "--os"),
+        metavar="NAME",
+        help="ubuntu, ubuntu-minimal, debian, debian-minimal, fedora, centos, centos-minimal, rocky or rhel.  [ubuntu]",
+    ),
+    click.option("-k", "--kernel", metavar="PACKAGE", help="Kernel package.  [the one for virtual machines]"),
+    click.option("-l", "--logfile", metavar="FILE", help="Write the full log of the build there too.  [X.log]"),
+    click.option("-m", "--cpu-pinning", is_flag=True, default=None, help="vCPU pinning optimisations."),
+    click.option("-n", "--no-sshd", is_flag=True, default=None, help="No SSH server in the image."),
+    click.option("-o", "--output", metavar="FILE", help="Output file.  [amphora-x64-haproxy + the type's extension]"),
+    click.option("-p", "--package-agent", is_flag=True, default=None, help="Agent from distribution packages."),
+    click.option(
+        *("-r", "--root-password"),
+        metavar="PASSWORD",
+        help="Enable root with this password; - takes it from DIB_PASSWORD, or asks.  [disabled]",
+    ),
+    click.option("-s", "--size", metavar="GB", help="Size of the image.  [5]"),
+    click.option(
+        *("-t", "--type"),
+        metavar="TYPE,...",
+        help="qcow2, tar, raw, vhd, tgz, squashfs, docker; several, comma separated.  [qcow2]",
+    ),
+    click.option("-w", "--work-dir", metavar="DIR", help="Working directory.  [a private one, in TMPDIR]"),
+    click.option("-x", "--trace", count=True, help="Trace the build; twice for more."),
+    click.option("-y", "--fips", is_flag=True, default=None, help="FIPS mode."),
+    click.option("-u", "--uncompressed", is_flag=True, default=None, help="Do not compress the image."),
+    click.option("--compat-compression", is_flag=True, default=None, help="Compress with zlib, for QEMU before 5.1."),
+    click.option("--docker-target", metavar="NAME:TAG", help="For -t docker.  [image:OUTPUT-NAME]"),
+    click.option("--profile", metavar="NAME", help="Kind of image.  [amphora]"),
+    click.option("--element", multiple=True, metavar="NAME", help="Add an element; can be repeated."),
+    click.option("--package", multiple=True, metavar="NAME", help="Add a package; can be repeated."),
+    click.option("--env", multiple=True, metavar="K=V", help="Set a variable for the build; can be repeated."),
+    click.argument("unexpected", nargs=-1, metavar=""),
+)
+
+_SOURCES = {ParameterSource.COMMANDLINE: Source.FLAG, ParameterSource.ENVIRONMENT: Source.ENVIRONMENT}
+
+
+def image_options(function: Function) -> Function:
+    """Add the options that say what to build."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def request(ctx: click.Context, options: dict[str, Any]) -> Request:
+    """What the user said, with where each part of it came from."""
+    if options.get("root_password") == "-":
+        options["root_password"] = os.environ.get("DIB_PASSWORD") or click.prompt(
+            "Root password", hide_input=True, confirmation_prompt=True, err=True
+        )
+    sources = {}
+    for name in options:
+        source = ctx.get_parameter_source(name)
+        if source in _SOURCES:
+            sources[name] = _SOURCES[source]
+    return Request(options, sources, os.environ, host.detect(os.environ))

@@ -1,0 +1,378 @@
+"""From options, environment and profile to an :class:`ImageSpec`, or to every problem there is at once.
+
+Precedence: an option of the command line, its ``DISKIMAGE_CREATE_*`` variable, a variable
+of diskimage-builder's or Octavia's, the profile.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diskimage_create import profiles
+from diskimage_create.errors import InputError, Problem
+from diskimage_create.host import HostFacts
+from diskimage_create.model import EXTENSIONS, ImageSpec, Setting, Source
+from diskimage_create.profiles import Profile, matches
+
+ARCHITECTURES = ("i386", "amd64", "armhf", "arm64", "aarch64", "ppc64le")
+
+#: Debian's names differ for two of them
+_DEBIAN_ARCH = {"aarch64": "arm64", "ppc64le": "ppc64el"}
+
+#: Variables that say something to us, and nothing to the build
+_CONSUMED = frozenset(
+    {"DIB_ELEMENTS", "DIB_LOCAL_ELEMENTS", "DIB_LOCAL_ELEMENTS_PATH", "DIB_REPO_PATH", "DIB_PASSWORD", "DIB_RELEASE"}
+)
+_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL", re.IGNORECASE)
+_URL_WITH_PASSWORD = re.compile(r"://[^/@\s]+:[^/@\s]+@")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user said, unchecked. None: nothing was said."""
+
+    options: Mapping[str, Any]
+    """Long name of the option (with underscores) -> its value"""
+    sources: Mapping[str, Source]
+    environ: Mapping[str, str]
+    host: HostFacts
+    cwd: Path = field(default_factory=Path.cwd)
+
+
+class Reader:
+    """Checks a request; collects the problems instead of stopping at the first."""
+
+    def __init__(self, request: Request) -> None:
+        self.options = request.options
+        self.environ = request.environ
+        self.host = request.host
+        self.cwd = request.cwd
+        self.sources = dict(request.sources)
+        self.problems: list[Problem] = []
+
+    def problem(self, message: str, where: str, hint: str | None = None) -> None:
+        self.problems.append(Problem(message, where, hint))
+
+    def where(self, option: str) -> str:
+        """How the user spelled the option."""
+        if self.sources.get(option) is Source.ENVIRONMENT:
+            return f"DISKIMAGE_CREATE_{option.upper()}"
+        return f"--{option.replace('_', '-')}"
+
+    def value(self, option: str, variable: str | None = None, default: Any = None) -> Any:
+        """An option's value, or the variable's, or the default; notes where it came from."""
+        if self.options.get(option) is not None:
+            self.sources.setdefault(option, Source.FLAG)
+            return self.options[option]
+        if variable and self.environ.get(variable):
+            self.sources[option] = Source.ENVIRONMENT
+            return self.environ[variable]
+        self.sources[option] = Source.PROFILE
+        return default
+
+    def choice(self, option: str, value: str, allowed: Iterable[str]) -> str | None:
+        """The value if it is allowed; otherwise a problem that names what is."""
+        allowed = list(allowed)
+        if value in allowed:
+            return value
+        close = difflib.get_close_matches(value, allowed, n=1)
+        guess = f"did you mean {close[0]}? " if close else ""
+        self.problem(
+            f"unknown {option.replace('_', ' ')} {value!r}", self.where(option), f"{guess}one of {', '.join(allowed)}"
+        )
+        return None
+
+
+def read(request: Request) -> ImageSpec:
+    """Check a request and fill in every default.
+
+    :raises InputError: with every problem found
+    """
+    reader = Reader(request)
+    for argument in request.options.get("unexpected") or ():
+        reader.problem(f"unexpected argument {argument!r}", "command line", "elements are added with --element")
+    profile = _profile(reader)
+    os_entry = _operating_system(reader, profile)
+    arch = _arch(reader, os_entry)
+    size = _size(reader, profile, os_entry)
+    types = _types(reader)
+    output = _output(reader, profile, types)
+    facts = _facts(reader, profile, os_entry, arch)
+    environment = _environment(reader, profile, os_entry, facts)
+    elements = _elements(reader, profile, facts, environment)
+    password = _root_password(reader)
+    work_dir, logfile = _directories(reader)
+    _check_required_variables(reader, os_entry)
+    if reader.problems:
+        raise InputError(reader.problems)
+    assert output is not None and size is not None
+    return ImageSpec(
+        profile=profile.name,
+        arch=arch,
+        os=os_entry["element"],
+        distribution=os_entry["distribution"],
+        family=os_entry["family"],
+        release=str(facts["release"]),
+        backend=str(facts["backend"]),
+        size_gib=size,
+        types=types,
+        output=output,
+        cache_dir=_path(reader, str(reader.value("cache_dir", default="~/.cache/image-create"))),
+        elements=elements,
+        environment=environment,
+        sources=reader.sources,
+        kernel=facts.get("kernel"),
+        arch_given=reader.options.get("arch") is not None,
+        work_dir=work_dir,
+        logfile=logfile,
+        packages=_split(reader.options.get("package")),
+        docker_target=_docker_target(reader, types, output),
+        root_password=password,
+        enforce_mac=bool(facts["enforce_mac"]),
+        sshd=bool(facts["sshd"]),
+        fips=bool(facts["fips"]),
+        cpu_pinning=bool(facts["cpu_pinning"]),
+        tmpfs=not reader.options.get("no_tmpfs"),
+        compressed=not reader.options.get("uncompressed"),
+        compat_compression=bool(reader.options.get("compat_compression")),
+        trace=int(reader.options.get("trace") or 0),
+    )
+
+
+def _profile(reader: Reader) -> Profile:
+    name = str(reader.value("profile", default="amphora"))
+    if reader.choice("profile", name, profiles.names()) is None:
+        name = "amphora"  # so that the other options can be checked too
+    return profiles.load(name)
+
+
+def _operating_system(reader: Reader, profile: Profile) -> Mapping[str, Any]:
+    name = str(reader.value("os", default=profile.default_os))
+    known = reader.choice("os", name, profile.operating_systems)
+    return profile.operating_systems[known or profile.default_os]
+
+
+def _arch(reader: Reader, os_entry: Mapping[str, Any]) -> str:
+    arch = str(reader.value("arch", default=reader.host.arch))
+    if reader.sources["arch"] is Source.PROFILE:
+        reader.sources["arch"] = Source.HOST
+    reader.choice("arch", arch, ARCHITECTURES)
+    return _DEBIAN_ARCH.get(arch, arch) if os_entry["family"] == "debian" else arch
+
+
+def _size(reader: Reader, profile: Profile, os_entry: Mapping[str, Any]) -> int | None:
+    text = str(reader.value("size", default=profile.size_gib))
+    if not re.fullmatch(r"[0-9]+", text) or int(text) == 0:
+        reader.problem(
+            f"size {text!r} is not a positive whole number", reader.where("size"), "gigabytes, e.g. --size 5"
+        )
+        return None
+    size, minimum = int(text), int(os_entry.get("minimum_size_gib", 1))
+    if size < minimum:
+        what = f"an image of {os_entry['distribution']} needs at least {minimum} GB, not {size}"
+        reader.problem(what, reader.where("size"), f"--size {minimum}")
+    return size
+
+
+def _types(reader: Reader) -> tuple[str, ...]:
+    types = [name.strip() for name in str(reader.value("type", default="qcow2")).split(",") if name.strip()]
+    for name in types:
+        reader.choice("type", name, EXTENSIONS)
+    if not types:
+        reader.problem("no image type given", reader.where("type"), f"one of {', '.join(EXTENSIONS)}")
+    return tuple(dict.fromkeys(types))
+
+
+def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path | None:
+    text = str(reader.value("output", default=profile.output))
+    path = _path(reader, text)
+    where = reader.where("output")
+    # "-o x.qcow2 -t qcow2" and "-o x -t qcow2" mean the same.
+    for name in types:
+        if path.name.endswith(EXTENSIONS.get(name, "\0")):
+            path = path.with_name(path.name.removesuffix(EXTENSIONS[name]))
+            break
+    if not path.name or text.endswith("/") or path.is_dir():
+        reader.problem(f"{text} is a directory", where, "name a file in it")
+    elif not path.parent.is_dir():
+        reader.problem(f"directory {path.parent} does not exist", where, f"mkdir -p {path.parent}")
+    elif not os.access(path.parent, os.W_OK):
+        reader.problem(f"directory {path.parent} is not writable", where)
+    elif not re.fullmatch(r"[\w.+:@-]+", path.name, re.ASCII):
+        # The name becomes a word of diskimage-builder's shell scripts.
+        reader.problem(
+            f"{path.name!r} has characters that an image name cannot have", where, "letters, digits and ._+:@-"
+        )
+    return path
+
+
+def _docker_target(reader: Reader, types: Sequence[str], output: Path) -> str | None:
+    target = reader.options.get("docker_target")
+    if target is None and "docker" in types:
+        target = f"image:{output.name}"
+    return target
+
+
+def _facts(reader: Reader, profile: Profile, os_entry: Mapping[str, Any], arch: str) -> dict[str, Any]:
+    """What the profile's conditions and values may name."""
+    backend = str(reader.value("backend", default=next(iter(profile.backends), "")))
+    backend_element = profile.backends.get(backend, "")
+    if profile.backends and reader.choice("backend", backend, profile.backends) is None:
+        backend_element = ""
+    facts: dict[str, Any] = {
+        "arch": arch,
+        "backend": backend_element,
+        "distribution": os_entry["distribution"],
+        "family": os_entry["family"],
+        "os_element": os_entry["element"],
+        "release": str(reader.value("release", "DIB_RELEASE", os_entry["release"])),
+        "git_branch": reader.value("git_branch"),
+        "package_agent": bool(reader.value("package_agent", default=False)),
+        "root_password": reader.options.get("root_password") is not None,
+        "sshd": not reader.value("no_sshd", default=False),
+    }
+    reader.sources["sshd"] = reader.sources["no_sshd"]
+    for name in ("enforce_mac", "cpu_pinning", "fips"):
+        facts[name] = bool(reader.value(name, default=False))
+    if kernel := os_entry.get("kernel"):
+        default = os_entry.get("kernel_by_arch", {}).get(arch, str(kernel["default"]).format(arch=arch))
+        facts["kernel"] = str(reader.value("kernel", kernel["variable"], default))
+    elif reader.value("kernel") is not None:
+        where = f"{os_entry['distribution']} images take the distribution's kernel"
+        reader.problem(f"--kernel cannot be chosen: {where}", reader.where("kernel"), "leave the option out")
+    return facts
+
+
+def _environment(
+    reader: Reader, profile: Profile, os_entry: Mapping[str, Any], facts: Mapping[str, Any]
+) -> dict[str, Setting]:
+    settings: dict[str, Setting] = {}
+    for name, value in sorted(reader.environ.items()):
+        if (name.startswith("DIB_") and name not in _CONSUMED) or name == "CLOUD_INIT_DATASOURCES":
+            settings[name] = setting(name, value, Source.ENVIRONMENT)
+    for name, value in os_entry.get("environment", {}).items():
+        settings.setdefault(name, Setting(value, Source.PROFILE))
+    if kernel := os_entry.get("kernel"):
+        settings[kernel["variable"]] = Setting(facts["kernel"], reader.sources["kernel"])
+    for entry in profile.environment:
+        known = {**reader.environ, **facts, **{name: s.value for name, s in settings.items()}}
+        name, option = entry["name"], entry.get("option")
+        if not matches(entry.get("when"), known):
+            continue
+        if name in settings and (option is None or entry.get("environment_wins")):
+            continue
+        source = reader.sources.get(option, Source.PROFILE) if option else Source.PROFILE
+        settings[name] = setting(name, str(entry["value"]).format_map(known), source)
+    settings.update(_extra_environment(reader))
+    return dict(sorted(settings.items()))
+
+
+def setting(name: str, value: str, source: Source) -> Setting:
+    """A setting, secret when its name or a password in its address says so."""
+    return Setting(value, source, secret=bool(_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(value)))
+
+
+def _extra_environment(reader: Reader) -> dict[str, Setting]:
+    extra = {}
+    for text in reader.options.get("env") or ():
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            reader.problem(f"{text!r} is not NAME=VALUE", "--env", "e.g. --env DIB_GRUB_TIMEOUT=5")
+        elif name == "DIB_PASSWORD":
+            reader.problem("DIB_PASSWORD would be written into the image", "--env", "use --root-password")
+        else:
+            extra[name] = setting(name, value, Source.FLAG)
+    return extra
+
+
+def _elements(
+    reader: Reader, profile: Profile, facts: Mapping[str, Any], environment: Mapping[str, Setting]
+) -> tuple[str, ...]:
+    environ = reader.environ
+    known = {**facts, **{name: setting.value for name, setting in environment.items()}}
+    names: list[str] = []
+    for entry in profile.elements:
+        replacement = environ.get(entry.get("replaced_by", ""), "")
+        if replacement:
+            names += replacement.split()
+        elif matches(entry.get("when"), known):
+            names += [name.format_map(known) for name in entry["names"]]
+    names = [name for name in names if name]
+    if environ.get("DIB_ELEMENTS"):
+        names = environ["DIB_ELEMENTS"].split()
+    if environ.get("DIB_LOCAL_ELEMENTS"):
+        if not environ.get("DIB_LOCAL_ELEMENTS_PATH"):
+            hint = "set DIB_LOCAL_ELEMENTS_PATH to the directory that holds them"
+            reader.problem("DIB_LOCAL_ELEMENTS is set without a path", "DIB_LOCAL_ELEMENTS", hint)
+        names += environ["DIB_LOCAL_ELEMENTS"].split()
+    return (*names, *_split(reader.options.get("element")))
+
+
+def element_search_path(environ: Mapping[str, str], ours: Path, builtin: Path) -> list[Path]:
+    """Where elements are looked for, the first winning: an Octavia checkout, the user's, ours, the libraries'.
+
+    :raises InputError: a directory that a variable names is not there
+    """
+    places: list[tuple[str, Path]] = []
+    if environ.get("OCTAVIA_REPO_PATH"):
+        places.append(("OCTAVIA_REPO_PATH", Path(environ["OCTAVIA_REPO_PATH"], "elements")))
+    for variable in ("DIB_LOCAL_ELEMENTS_PATH", "ELEMENTS_PATH"):
+        places += [(variable, Path(part)) for part in environ.get(variable, "").split(os.pathsep) if part]
+    places.append(("", ours))
+    if environ.get("ELEMENTS_REPO_PATH"):
+        checkout = Path(environ["ELEMENTS_REPO_PATH"])
+        places.append(("ELEMENTS_REPO_PATH", checkout / "elements" if (checkout / "elements").is_dir() else checkout))
+    if environ.get("DIB_REPO_PATH"):
+        places.append(("DIB_REPO_PATH", Path(environ["DIB_REPO_PATH"], "diskimage_builder/elements")))
+    else:
+        places.append(("", builtin))
+    if missing := [
+        Problem(f"directory {path} does not exist", variable, "correct the variable, or unset it")
+        for variable, path in places
+        if not path.is_dir()
+    ]:
+        raise InputError(missing)
+    return list(dict.fromkeys(path.resolve() for _, path in places))
+
+
+def _root_password(reader: Reader) -> str | None:
+    password = reader.options.get("root_password")
+    if password is not None and (not password or "\n" in password or ":" in password):
+        reader.problem("the root password is empty, or has a line break or a colon", reader.where("root_password"))
+    return password
+
+
+def _directories(reader: Reader) -> tuple[Path | None, Path | None]:
+    work_dir, logfile = reader.value("work_dir"), reader.value("logfile")
+    work = _path(reader, work_dir) if work_dir else None
+    log = _path(reader, logfile) if logfile else None
+    if work is not None and work.exists() and not work.is_dir():
+        reader.problem(f"{work} is not a directory", reader.where("work_dir"))
+    if work is not None and re.search(r"\s", str(work)):
+        reader.problem(
+            f"{str(work)!r} has white space, which diskimage-builder cannot cope with", reader.where("work_dir")
+        )
+    if log is not None and not log.parent.is_dir():
+        reader.problem(f"directory {log.parent} does not exist", reader.where("logfile"), f"mkdir -p {log.parent}")
+    return work, log
+
+
+def _check_required_variables(reader: Reader, os_entry: Mapping[str, Any]) -> None:
+    for variable, hint in os_entry.get("requires", {}).items():
+        if not reader.environ.get(variable):
+            reader.problem(f"{os_entry['distribution']} images need {variable}", variable, hint)
+
+
+def _path(reader: Reader, text: str) -> Path:
+    """The absolute path that a user's text means."""
+    return Path(os.path.abspath(reader.cwd / os.path.expanduser(text)))
+
+
+def _split(values: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(word for value in values or () for word in value.replace(",", " ").split())

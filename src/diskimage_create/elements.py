@@ -1,0 +1,142 @@
+"""Elements: where they are found, what they depend on, and the digests of what is in them.
+
+The rules are diskimage-builder's (``diskimage_builder/element_dependencies.py``); a test
+compares the two. Unlike there, every problem is reported, not the first only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from diskimage_create.errors import InputError, Problem
+from diskimage_create.model import Element, ResolvedElement
+
+#: The elements that come with this project.
+OURS = Path(__file__).parent / "elements"
+
+
+@cache
+def builtin() -> Path:
+    """The directory of diskimage-builder's own elements, found without importing it."""
+    spec = find_spec("diskimage_builder")
+    assert spec is not None and spec.submodule_search_locations is not None
+    return Path(next(iter(spec.submodule_search_locations))) / "elements"
+
+
+def find_all(search_path: Iterable[Path]) -> dict[str, Element]:
+    """Every element below the directories of the search path; the first of a name wins."""
+    found: dict[str, Element] = {}
+    for directory in search_path:
+        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            if entry.name not in found and entry.is_dir() and not entry.name.startswith(("__", ".")):
+                path = Path(entry.path).resolve()
+                found[entry.name] = Element(
+                    name=entry.name,
+                    path=path,
+                    depends=_names_in(path / "element-deps"),
+                    provides=_names_in(path / "element-provides"),
+                )
+    return found
+
+
+def _names_in(path: Path) -> frozenset[str]:
+    try:
+        return frozenset(line.strip() for line in path.read_text().splitlines() if line.strip())
+    except OSError:
+        return frozenset()
+
+
+def closure(wanted: Sequence[str], available: Mapping[str, Element]) -> list[Element]:
+    """The wanted elements and all they depend on, by name; what another element provides is left out.
+
+    :raises InputError: an element is missing, provided twice, or no operating system is among them
+    """
+    problems: list[Problem] = []
+    chosen = dict.fromkeys(wanted)
+    asked_by = {name: "the element list" for name in wanted}
+    provider: dict[str, str] = {}
+    queue = deque(chosen)
+    while queue:
+        name = queue.popleft()
+        if name in provider:
+            continue
+        if (element := available.get(name)) is None:
+            problems.append(_missing(name, asked_by[name], available))
+            continue
+        for provided in sorted(element.provides):
+            if provided in provider:
+                problems.append(Problem(f"{provided} is provided by both {provider[provided]} and {name}", "elements"))
+            provider[provided] = name
+        for dependency in sorted(element.depends - chosen.keys() - provider.keys()):
+            queue.append(dependency)
+            chosen[dependency] = None
+            asked_by.setdefault(dependency, f"element {name}")
+    problems += [
+        Problem(f"element {name} is already provided by {provider[name]}", "elements", "leave one of the two out")
+        for name in wanted
+        if name in provider
+    ]
+    if not problems and "operating-system" not in provider:
+        hint = "add a distribution's element, e.g. debian-minimal"
+        problems.append(Problem("no element provides an operating system", "elements", hint))
+    if problems:
+        raise InputError(problems)
+    return [available[name] for name in sorted(chosen) if name not in provider]
+
+
+def _missing(name: str, asked_by: str, available: Mapping[str, Element]) -> Problem:
+    close = difflib.get_close_matches(name, available, n=1)
+    hint = f"did you mean {close[0]}?" if close else "set ELEMENTS_PATH or DIB_LOCAL_ELEMENTS_PATH to where it is"
+    return Problem(f"there is no element {name}", asked_by, hint)
+
+
+def digest(directory: Path) -> str:
+    """SHA-256 over the names, modes (whether executable), link targets and contents of all files below."""
+    total = hashlib.sha256()
+    for root, directories, files in os.walk(directory):
+        directories[:] = sorted(name for name in directories if name != "__pycache__")
+        for name in sorted([*files, *(d for d in directories if os.path.islink(os.path.join(root, d)))]):
+            path = os.path.join(root, name)
+            relative = os.path.relpath(path, directory)
+            if os.path.islink(path):
+                total.update(f"link {relative} {os.readlink(path)}\0".encode())
+                continue
+            executable = bool(os.stat(path).st_mode & 0o111)
+            with open(path, "rb") as file:
+                content = hashlib.sha256(file.read()).hexdigest()
+            total.update(f"file {relative} {executable} {content}\0".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def resolve(wanted: Sequence[str], search_path: Sequence[Path], arch: str) -> tuple[ResolvedElement, ...]:
+    """The closure of the wanted elements as disk-image-create will see it, with digests.
+
+    :raises InputError: see :func:`closure`
+    """
+    elements = closure([*wanted, *implied(wanted, arch)], find_all(search_path))
+    return tuple(ResolvedElement(element.name, element.path, digest(element.path)) for element in elements)
+
+
+def implied(wanted: Sequence[str], arch: str) -> list[str]:
+    """What disk-image-create adds by itself: ``base``, and a partition layout where ``vm`` is asked for."""
+    added = [] if "base" in wanted else ["base"]
+    if "vm" in wanted and not any(name.startswith("block-device-") for name in wanted):
+        added.append("block-device-efi" if arch in ("arm64", "aarch64") else "block-device-mbr")
+    return added
+
+
+def block_device_config(resolved: Iterable[ResolvedElement], arch: str) -> str | None:
+    """The text of the partition layout that an element of the closure brings; None where none does."""
+    specific = "ppc64el" if arch in ("ppc64le", "ppc64el") else arch
+    for name in (f"block-device-{specific}.yaml", "block-device-default.yaml"):
+        for element in resolved:
+            if (element.path / name).is_file():
+                return (element.path / name).read_text()
+    return None

@@ -1,0 +1,219 @@
+"""The data that flows through a build, from the request to the record. No I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+PLAN_SCHEMA = 1
+RECORD_SCHEMA = 1
+
+#: Output type -> file name extension. ``docker`` goes to a daemon, not to a file.
+EXTENSIONS: Mapping[str, str] = {
+    "qcow2": ".qcow2",
+    "raw": ".raw",
+    "vhd": ".vhd",
+    "tar": ".tar",
+    "tgz": ".tgz",
+    "squashfs": ".squashfs",
+    "docker": ".docker",
+}
+
+
+class Source(str, Enum):
+    """Where the value of an option or a variable came from."""
+
+    FLAG = "flag"
+    ENVIRONMENT = "environment"
+    PROFILE = "profile"
+    HOST = "host"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value and where it came from. A secret one is never shown."""
+
+    value: str
+    source: Source
+    secret: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The value as it may be printed."""
+        return "***" if self.secret else self.value
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """One image, as the user asked for it, every default filled in."""
+
+    profile: str
+    arch: str
+    os: str
+    """The distribution element, e.g. ``ubuntu-minimal``."""
+    distribution: str
+    """``ID`` of the image's /etc/os-release, e.g. ``ubuntu``."""
+    family: str
+    """``debian`` or ``redhat``."""
+    release: str
+    backend: str
+    size_gib: int
+    types: tuple[str, ...]
+    output: Path
+    """Absolute path of the image without the extension of its type."""
+    cache_dir: Path
+    elements: tuple[str, ...]
+    """As handed to disk-image-create, in order."""
+    environment: Mapping[str, Setting]
+    """What is set for the build beyond what the host lends."""
+    sources: Mapping[str, Source]
+    """Option name -> where its value came from."""
+    kernel: str | None = None
+    arch_given: bool = False
+    work_dir: Path | None = None
+    logfile: Path | None = None
+    packages: tuple[str, ...] = ()
+    docker_target: str | None = None
+    root_password: str | None = field(default=None, repr=False)
+    enforce_mac: bool = False
+    sshd: bool = True
+    fips: bool = False
+    cpu_pinning: bool = False
+    tmpfs: bool = True
+    compressed: bool = True
+    compat_compression: bool = False
+    trace: int = 0
+
+    def path_of(self, image_type: str) -> Path:
+        """Where the finished image of this type goes."""
+        return self.output.with_name(self.output.name + EXTENSIONS[image_type])
+
+
+@dataclass(frozen=True)
+class Element:
+    """A diskimage-builder element: a directory of hooks and data."""
+
+    name: str
+    path: Path
+    depends: frozenset[str] = frozenset()
+    provides: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class ResolvedElement:
+    """An element of an image's closure, with the digest of its files and modes."""
+
+    name: str
+    path: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """Everything that a build will do, worked out before it does anything."""
+
+    spec: ImageSpec
+    elements: tuple[str, ...]
+    resolved: tuple[ResolvedElement, ...]
+    environment: Mapping[str, Setting]
+    command: tuple[str, ...]
+    inputs: Mapping[str, str]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+class Status(str, Enum):
+    """The outcome of one check."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check saw."""
+
+    id: str
+    title: str
+    status: Status
+    message: str
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as ``validate --format json`` prints it."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "status": self.status.value,
+            "message": self.message,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What an image should be; None where nothing is known. Validation compares with it."""
+
+    arch: str | None = None
+    distribution: str | None = None
+    family: str | None = None
+    release: str | None = None
+    size_gib: int | None = None
+    elements: frozenset[str] = frozenset()
+    """The whole closure: a check that belongs to an element runs when the element is here."""
+    packages: tuple[str, ...] = ()
+    """Names of packages that must be installed, as the distribution names them."""
+    datasources: tuple[str, ...] | None = None
+    sshd: bool | None = None
+    root_password: bool = False
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Name -> text that no file of the image may hold (only known while building)."""
+    lent_certificates: tuple[str, ...] = ()
+    """SHA-256 (hex) of the DER form of CA certificates that the host lent to the build."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of validating one image."""
+
+    image: Path
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return all(finding.status is not Status.FAIL for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as ``validate --format json`` prints it."""
+        return {
+            "image": str(self.image),
+            "ok": self.ok,
+            "seconds": round(self.seconds, 3),
+            "checks": [finding.as_json() for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished file of a build."""
+
+    type: str
+    path: Path
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PhaseTiming:
+    """How long one hook script, or one step of ours, took."""
+
+    phase: str
+    script: str
+    seconds: float

@@ -1,0 +1,236 @@
+"""The plan of a build: what will be run, with what, and why. Nothing here touches the host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diskimage_create.elements import OURS
+from diskimage_create.host import HostFacts
+from diskimage_create.model import (
+    PLAN_SCHEMA,
+    BuildPlan,
+    Expectation,
+    ImageSpec,
+    ResolvedElement,
+    Setting,
+    Source,
+)
+from diskimage_create.profiles import Profile, matches
+
+#: disk-image-create asks for twice this much memory before it builds in a tmpfs (its DIB_MIN_TMPFS)
+MIN_TMPFS_BYTES = 2 * 2**30
+
+
+def make_plan(
+    spec: ImageSpec,
+    host: HostFacts,
+    resolved: Sequence[ResolvedElement],
+    search_path: Sequence[Path],
+    tools: Mapping[str, str],
+    block_devices: str | None = None,
+) -> BuildPlan:
+    """Work out a build.
+
+    :param resolved: the closure of the image's elements
+    :param search_path: where the elements were found
+    :param tools: name -> version of what the image's content depends on
+    :param block_devices: text of the partition layout that the elements bring
+    """
+    notes: list[str] = []
+    elements = list(spec.elements)
+    names = {element.name for element in resolved}
+    environment = dict(spec.environment)
+    environment["ELEMENTS_PATH"] = Setting(":".join(str(path) for path in search_path), Source.HOST)
+    _use_host_mirrors(spec, host, environment, notes)
+    _lend(host, environment, notes)
+    _choose_block_devices(host, environment, block_devices, notes)
+    _note_passwords(spec, resolved, notes)
+    if host.ca_certificates and "build-host" not in names:
+        notes.append(
+            "the element build-host is not in this image: the host's CA certificates are not lent to the build"
+        )
+    if spec.tmpfs and host.memory_bytes < 2 * MIN_TMPFS_BYTES:
+        notes.append(f"{host.memory_bytes >> 20} MiB of memory are too few to build in a tmpfs")
+    command = _command(spec, elements)
+    inputs = _inputs(spec, resolved, environment, tools)
+    return BuildPlan(
+        spec=spec,
+        elements=tuple(elements),
+        resolved=tuple(resolved),
+        environment=dict(sorted(environment.items())),
+        command=tuple(command),
+        inputs=inputs,
+        fingerprint=fingerprint(inputs),
+        notes=tuple(notes),
+    )
+
+
+def _use_host_mirrors(spec: ImageSpec, host: HostFacts, environment: dict[str, Setting], notes: list[str]) -> None:
+    """An image of the host's own distribution comes from where the host's own packages come from."""
+    if "DIB_DISTRIBUTION_MIRROR" in environment:
+        return
+    if mirror := host.mirror(spec.distribution):
+        environment["DIB_DISTRIBUTION_MIRROR"] = Setting(mirror, Source.HOST)
+        notes.append("packages come from the mirrors that this host's own apt configuration names")
+        security = host.security_mirror(spec.distribution)
+        if security and spec.distribution == "debian":
+            environment.setdefault("DIB_DEBIAN_SECURITY_MIRROR", Setting(security, Source.HOST))
+
+
+def _lend(host: HostFacts, environment: dict[str, Setting], notes: list[str]) -> None:
+    """What the build may use and the image must not keep: see the element build-host."""
+    if host.ca_certificates and host.ca_bundle:
+        environment["DISKIMAGE_CREATE_CA_BUNDLE"] = Setting(str(host.ca_bundle), Source.HOST)
+        notes.append(f"{len(host.ca_certificates)} additional CA certificates of this host are lent to the build")
+    for name, value in {**host.package_index, **host.proxies}.items():
+        environment.setdefault(name, Setting(value, Source.HOST, secret="@" in value))
+    if host.unreachable_indexes:
+        notes.append(f"package indexes on this host's disk cannot be lent: {', '.join(host.unreachable_indexes)}")
+
+
+def _choose_block_devices(
+    host: HostFacts, environment: dict[str, Setting], layout: str | None, notes: list[str]
+) -> None:
+    """Without device-mapper, partitions are made by our own plugin, in the layout that was asked for."""
+    if host.device_mapper:
+        return
+    given = environment.get("DIB_BLOCK_DEVICE_CONFIG")
+    text = given.value if given else layout
+    if text is None or text.startswith("file://"):
+        return
+    nodes: list[dict[str, Any]] = yaml.safe_load(text)
+    if not any("partitioning" in node for node in nodes):
+        return
+    renamed = [{"loop_partitioning" if key == "partitioning" else key: v for key, v in n.items()} for n in nodes]
+    source = given.source if given else Source.HOST
+    environment["DIB_BLOCK_DEVICE_CONFIG"] = Setting(yaml.safe_dump(renamed, sort_keys=False), source)
+    notes.append("this host has no device-mapper: partitions are made with the plugin loop_partitioning")
+
+
+def _note_passwords(spec: ImageSpec, resolved: Sequence[ResolvedElement], notes: list[str]) -> None:
+    if spec.root_password is None:
+        return
+    notes.append("root can log in with a password: not for production")
+    if uses_foreign_root_password(resolved):
+        notes.append("root-passwd is not this project's: it gets the password in DIB_PASSWORD, which hooks can read")
+
+
+def uses_foreign_root_password(resolved: Sequence[ResolvedElement]) -> bool:
+    """Whether the closure's ``root-passwd`` is Octavia's own, which knows only ``DIB_PASSWORD``."""
+    ours = (OURS / "root-passwd").resolve()
+    return any(element.name == "root-passwd" and element.path != ours for element in resolved)
+
+
+def _command(spec: ImageSpec, elements: Sequence[str]) -> list[str]:
+    """The call of disk-image-create. It makes the raw image; all types are made from that one."""
+    command = ["disk-image-create"]
+    if spec.arch_given:
+        command += ["-a", spec.arch]
+    command += ["-o", spec.output.name, "-t", "raw", "--image-size", str(spec.size_gib)]
+    command += ["--image-cache", str(spec.cache_dir)]
+    if not spec.tmpfs:
+        command.append("--no-tmpfs")
+    command += ["-x"] * spec.trace
+    for package in spec.packages:
+        command += ["-p", package]
+    return [*command, *elements]
+
+
+#: Options that say where things are put, not what is in them
+_PLACES = frozenset({"cache_dir", "docker_target", "logfile", "output", "tmpfs", "trace", "work_dir"})
+#: Variables that name a place on this host, or are inputs of their own
+_NOT_CONTENT = frozenset({"ELEMENTS_PATH", "DISKIMAGE_CREATE_CA_BUNDLE"})
+
+
+def _inputs(
+    spec: ImageSpec,
+    resolved: Sequence[ResolvedElement],
+    environment: Mapping[str, Setting],
+    tools: Mapping[str, str],
+) -> dict[str, str]:
+    """Name -> value or digest of everything local that the image's content depends on."""
+    inputs = {f"element:{element.name}": element.digest for element in resolved}
+    options = ("arch", "backend", "compat_compression", "compressed", "cpu_pinning", "distribution", "enforce_mac")
+    for name in (*options, "family", "fips", "kernel", "os", "profile", "release", "size_gib", "sshd"):
+        inputs[f"option:{name}"] = str(getattr(spec, name))
+    inputs["option:elements"] = " ".join(spec.elements)
+    inputs["option:packages"] = " ".join(spec.packages)
+    inputs["option:types"] = ",".join(spec.types)
+    inputs["option:output-name"] = spec.output.name
+    inputs["option:root_password"] = "set" if spec.root_password is not None else "not set"
+    for name, value in environment.items():
+        if name not in _NOT_CONTENT:
+            inputs[f"environment:{name}"] = value.shown
+    for name, version in tools.items():
+        inputs[f"tool:{name}"] = version
+    return dict(sorted(inputs.items()))
+
+
+def fingerprint(inputs: Mapping[str, str]) -> str:
+    """One digest over all inputs."""
+    return "sha256:" + hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
+    """What the finished image must be."""
+    spec = plan.spec
+    names = frozenset(element.name for element in plan.resolved)
+    environment = {name: setting.value for name, setting in plan.environment.items()}
+    facts: dict[str, Any] = {**vars(spec), **environment}
+    packages = [
+        package
+        for entry in profile.required_packages
+        if entry.get("element") in names and matches(entry.get("when"), facts)
+        for package in entry["packages"]
+    ]
+    datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES", "")
+    has_agent = "amphora-agent" in names
+    return Expectation(
+        arch=spec.arch,
+        distribution=spec.distribution,
+        family=spec.family,
+        release=spec.release,
+        size_gib=spec.size_gib,
+        elements=names,
+        packages=tuple(dict.fromkeys(packages)),
+        datasources=tuple(d.strip() for d in datasources.split(",")) if "cloud-init-datasources" in names else None,
+        sshd=(spec.sshd and environment.get("DIB_OCTAVIA_AMP_USE_SSH", "True") == "True") if has_agent else None,
+        root_password=spec.root_password is not None,
+    )
+
+
+def as_json(plan: BuildPlan) -> dict[str, Any]:
+    """The plan as ``plan --format json`` prints it; secrets are not in it."""
+    spec = plan.spec
+    return {
+        "schema": PLAN_SCHEMA,
+        "image": {
+            "profile": spec.profile,
+            "arch": spec.arch,
+            "os": spec.os,
+            "release": spec.release,
+            "backend": spec.backend,
+            "size_gib": spec.size_gib,
+            "types": list(spec.types),
+            "output": str(spec.path_of(spec.types[0])),
+        },
+        "elements": list(plan.elements),
+        "resolved_elements": [
+            {"name": element.name, "path": str(element.path), "digest": element.digest} for element in plan.resolved
+        ],
+        "environment": {name: setting.shown for name, setting in plan.environment.items()},
+        "sources": {
+            **{f"option:{name}": source.value for name, source in sorted(spec.sources.items())},
+            **{f"environment:{name}": setting.source.value for name, setting in plan.environment.items()},
+        },
+        "command": list(plan.command),
+        "inputs": dict(plan.inputs),
+        "local_fingerprint": plan.fingerprint,
+        "notes": list(plan.notes),
+    }

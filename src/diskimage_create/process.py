@@ -1,0 +1,175 @@
+"""The one door to other programs.
+
+Nothing else imports :mod:`subprocess`. Arguments are lists (never a shell line), the
+environment is explicit where it matters, and every child gets its own process group, so
+that a whole tree of programs can be stopped together.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diskimage_create.errors import CommandFailed, HostError
+
+# How long a program may take to clean up after SIGTERM before it gets SIGKILL.
+GRACE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a program ended, and what it printed."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def is_root() -> bool:
+    """Whether this process may do privileged things by itself."""
+    return os.geteuid() == 0
+
+
+def privileged(argv: Sequence[str | Path]) -> list[str]:
+    """The same command, through ``sudo`` when this process is not root."""
+    plain = [str(arg) for arg in argv]
+    return plain if is_root() else ["sudo", "--non-interactive", "--preserve-env", "--", *plain]
+
+
+def tool_path() -> str:
+    """PATH with our own virtual environment first, and the directories that hold losetup, mkfs and their like."""
+    ours = os.path.dirname(sys.executable)
+    parts = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(dict.fromkeys([ours, *parts, "/usr/sbin", "/sbin", "/usr/bin", "/bin"]))
+
+
+def which(name: str) -> str | None:
+    """Where the program is, system directories included; None where it is not installed."""
+    return shutil.which(name, path=tool_path())
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    input: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    expect: Iterable[int] = (0,),
+) -> Completed:
+    """Run a program to its end and return what it printed.
+
+    :param input: text for its standard input (which is otherwise empty)
+    :param timeout: seconds; the program is killed after that
+    :param expect: exit statuses that are no error
+    :raises CommandFailed: for any other exit status, and after a time-out
+    :raises HostError: the program is not installed
+    """
+    plain = [str(arg) for arg in argv]
+    with _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=subprocess.PIPE) as child:
+        try:
+            stdout, stderr = child.communicate(input or "", timeout=timeout)
+        except subprocess.TimeoutExpired:
+            stop(child.pid, grace=0)
+            raise CommandFailed(plain, -signal.SIGKILL, f"no answer within {timeout} s") from None
+        except BaseException:
+            stop(child.pid, grace=0)
+            raise
+    if child.returncode not in set(expect):
+        raise CommandFailed(plain, child.returncode, stderr or stdout)
+    return Completed(tuple(plain), child.returncode, stdout, stderr)
+
+
+def stream(
+    argv: Sequence[str | Path],
+    on_line: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    grace: float = GRACE_SECONDS,
+) -> int:
+    """Run a program, hand over each line it prints (both streams) as it comes, return its exit status.
+
+    Whatever interrupts us (a signal turned into an exception, an error in ``on_line``)
+    stops the whole process group first: SIGTERM, up to ``grace`` seconds, SIGKILL.
+    """
+    plain = [str(arg) for arg in argv]
+    with _start(plain, env=env, cwd=cwd, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL) as child:
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                on_line(line.rstrip("\n"))
+            return child.wait()
+        except BaseException:
+            # Keep reading while it cleans up: a full pipe would block it.
+            drain = threading.Thread(target=child.stdout.read, daemon=True)
+            drain.start()
+            stop(child.pid, grace=grace)
+            drain.join(timeout=1)
+            raise
+
+
+def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
+    """End the process group led by our child ``pid``: SIGTERM, wait, SIGKILL."""
+    for signum, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+        if patience <= 0:
+            continue
+        try:
+            os.killpg(pid, signum)
+        except ProcessLookupError:
+            return
+        except PermissionError:  # the group is sudo's
+            subprocess.run(privileged(["kill", f"-{signum.name[3:]}", "--", f"-{pid}"]), check=False)
+        if _ended(pid, patience):
+            return
+
+
+def _ended(pid: int, patience: float) -> bool:
+    """Wait up to ``patience`` seconds for our child to end, without reaping it."""
+    ended = threading.Event()
+
+    def wait() -> None:
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return ended.wait(patience)
+
+
+def _start(
+    argv: list[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    stderr: int,
+    stdin: int,
+) -> subprocess.Popen[str]:
+    environment = dict(os.environ if env is None else env)
+    environment.setdefault("PATH", tool_path())
+    if env is None:
+        environment.update(PATH=tool_path(), LC_ALL="C.UTF-8")
+    if (program := shutil.which(argv[0], path=environment["PATH"])) is None:
+        raise HostError(f"{argv[0]} is not installed", hint="run 'diskimage-create doctor' to see which package has it")
+    return subprocess.Popen(
+        [program, *argv[1:]],
+        env=environment,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )

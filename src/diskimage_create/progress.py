@@ -1,0 +1,193 @@
+"""What a build is doing now: a bar on a terminal, a line a step otherwise.
+
+The steps come from what diskimage-builder prints (``dib-run-parts Running .../PHASE.d/SCRIPT``)
+and from our own steps around it. How long they took last time says how long they will take.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from diskimage_create.model import PhaseTiming
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+_RUNNING = re.compile(r"dib-run-parts Running (?:.*/)?(?P<phase>[a-z-]+)\.d/(?P<script>\S+)$")
+_COMPLETED = re.compile(r"dib-run-parts (?P<script>\S+) completed$")
+#: What says nothing about why a build failed: shell traces, diskimage-builder's own clean-up and logging
+_NOISE = re.compile(
+    r"^(\++ |Unmount |Sourcing |dib-run-parts Sourcing|(INFO|DEBUG) diskimage_builder|Mountpoint )|^\s*$"
+)
+
+#: Seconds of a first build, by phase, on a machine with two cores
+_TYPICAL = {
+    "root": 25.0,
+    "extra-data": 2.0,
+    "pre-install": 4.0,
+    "install": 40.0,
+    "post-install": 7.0,
+    "block-device": 1.0,
+    "finalise": 4.0,
+    "cleanup": 1.0,
+    "convert": 6.0,
+    "validate": 4.0,
+}
+
+
+class Display(Protocol):
+    """Shows a step; ``done`` and ``expected`` are seconds of the whole build."""
+
+    def step(self, name: str, done: float, expected: float) -> None:
+        """A step begins."""
+
+    def tick(self, done: float, expected: float) -> None:
+        """Time passes."""
+
+
+class Lines:
+    """A line a step, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def step(self, name: str, done: float, expected: float) -> None:
+        """A step begins."""
+        elapsed = time.monotonic() - self._start
+        print(f"[{elapsed:5.0f} s of about {max(expected, elapsed):.0f} s] {name}", file=sys.stderr, flush=True)
+
+    def tick(self, done: float, expected: float) -> None:
+        """Time passes; a log needs no line for it."""
+
+
+class Bar:
+    """A progress bar with the step, elapsed and expected time."""
+
+    def __init__(self, progress: RichProgress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def step(self, name: str, done: float, expected: float) -> None:
+        """A step begins."""
+        self._progress.update(self._task, description=name, completed=done, total=max(expected, done))
+
+    def tick(self, done: float, expected: float) -> None:
+        """Time passes."""
+        self._progress.update(self._task, completed=done, total=max(expected, done))
+
+
+@contextmanager
+def display() -> Iterator[Display]:
+    """A bar where standard error is a terminal, lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<42.42}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Bar(progress, progress.add_task("starting", total=None))
+
+
+class Tracker:
+    """Follows a build through its output; knows the step, the time it took, and the lines that matter."""
+
+    def __init__(self, shown: Display, history: Mapping[str, float] | None = None) -> None:
+        self.timings: list[PhaseTiming] = []
+        self._display = shown
+        self._history = dict(history or {})
+        self._current: tuple[str, str, float] | None = None
+        self._relevant: deque[str] = deque(maxlen=400)
+
+    @property
+    def running(self) -> str | None:
+        """``PHASE.d/SCRIPT`` of the element script that runs now; None between two."""
+        return f"{self._current[0]}.d/{self._current[1]}" if self._current else None
+
+    def line(self, text: str) -> None:
+        """Take in one line of the build's output."""
+        if match := _RUNNING.search(text):
+            self.begin(match["phase"], match["script"])
+        elif (match := _COMPLETED.search(text)) and self._current and match["script"] == self._current[1]:
+            self.end()
+        elif not _NOISE.search(text):
+            self._relevant.append(text)
+        if self._current:
+            self._display.tick(self._done(), self._expected())
+
+    def last_lines(self, count: int = 20) -> list[str]:
+        """The last lines that say something about the step that runs, or ran last."""
+        return list(self._relevant)[-count:]
+
+    def begin(self, phase: str, script: str) -> None:
+        """A step begins."""
+        self._current = (phase, script, time.monotonic())
+        self._relevant.clear()
+        self._display.step(f"{phase} {script}".strip(), self._done(), self._expected())
+
+    def end(self) -> None:
+        """The step that runs is done."""
+        assert self._current is not None
+        phase, script, started = self._current
+        self.timings.append(PhaseTiming(phase, script, time.monotonic() - started))
+        self._current = None
+
+    @contextmanager
+    def step(self, phase: str, what: str = "") -> Iterator[None]:
+        """A step of our own around a block."""
+        self.begin(phase, what)
+        yield
+        self.end()
+
+    def _done(self) -> float:
+        done = sum(timing.seconds for timing in self.timings)
+        if self._current:
+            phase, script, started = self._current
+            expected = self._history.get(f"{phase}.d/{script}", 0.0)
+            elapsed = time.monotonic() - started
+            done += min(elapsed, expected) if expected else elapsed
+        return done
+
+    def _expected(self) -> float:
+        """Seconds of the whole build: what is done, and what the steps still to come took last time."""
+        if self._history:
+            finished = {f"{timing.phase}.d/{timing.script}" for timing in self.timings}
+            return sum(t.seconds for t in self.timings) + sum(s for n, s in self._history.items() if n not in finished)
+        begun = {timing.phase for timing in self.timings}
+        spent = sum(timing.seconds for timing in self.timings)
+        to_come = sum(seconds for phase, seconds in _TYPICAL.items() if phase not in begun)
+        return spent + to_come
+
+
+def load_history(path: Path) -> dict[str, float]:
+    """Seconds by step of the last build of this kind; empty when there was none."""
+    try:
+        data = json.loads(path.read_text())
+        return {str(name): float(seconds) for name, seconds in data.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def save_history(path: Path, timings: list[PhaseTiming]) -> None:
+    """Keep the times of a finished build for the next one's expectation."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_text(json.dumps({f"{t.phase}.d/{t.script}": round(t.seconds, 2) for t in timings}))
+    temporary.replace(path)

@@ -1,0 +1,88 @@
+"""The record beside a finished image: what it is, what it was made of, and how it was found to be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from diskimage_create import plan as plans
+from diskimage_create.model import RECORD_SCHEMA, Artifact, BuildPlan, PhaseTiming, Report
+
+
+def path_for(image: Path) -> Path:
+    """Where the record of an image is."""
+    return image.with_name(f"{image.name}.json")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make(
+    plan: BuildPlan,
+    artifact: Artifact,
+    *,
+    packages: Iterable[Mapping[str, str]],
+    timings: Iterable[PhaseTiming],
+    report: Report | None,
+    expectation: Mapping[str, Any],
+    tools: Mapping[str, str],
+    started: datetime,
+) -> dict[str, Any]:
+    """The record of one artifact, as it is written beside it. Secrets are not in it.
+
+    :param timings: the last one is that of the whole build
+    """
+    planned = plans.as_json(plan)
+    steps = list(timings)
+    return {
+        "schema": RECORD_SCHEMA,
+        "image": {**planned["image"], "types": [artifact.type], "output": str(artifact.path)},
+        "artifact": {
+            "type": artifact.type,
+            "file": artifact.path.name,
+            "sha256": artifact.sha256,
+            "bytes": artifact.bytes,
+        },
+        "built": True,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(steps[-1].seconds, 1),
+        "fingerprint": plan.fingerprint,
+        "inputs": dict(plan.inputs),
+        "elements": list(plan.elements),
+        "resolved_elements": planned["resolved_elements"],
+        "environment": planned["environment"],
+        "command": list(plan.command),
+        "notes": list(plan.notes),
+        "tools": dict(tools),
+        "packages": list(packages),
+        "timings": [
+            {"phase": timing.phase, "script": timing.script, "seconds": round(timing.seconds, 3)} for timing in steps
+        ],
+        "validation": report.as_json() | {"image": artifact.path.name} if report else None,
+        "expectation": dict(expectation),
+    }
+
+
+def write(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_beside(artifact: Artifact, record: Mapping[str, Any]) -> None:
+    """Write ``X.json`` and ``X.sha256`` beside the artifact X."""
+    write(path_for(artifact.path), json.dumps(record, indent=1, sort_keys=False) + "\n")
+    if artifact.path.exists():  # an image that went to a daemon is no file
+        write(artifact.path.with_name(f"{artifact.path.name}.sha256"), f"{artifact.sha256}  {artifact.path.name}\n")

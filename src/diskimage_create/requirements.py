@@ -1,0 +1,169 @@
+"""What a host needs for each type of output, what of it is missing, and which package has it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diskimage_create import process
+from diskimage_create.errors import HostError, InputError, Problem
+from diskimage_create.host import HostFacts
+from diskimage_create.model import BuildPlan
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A program, or something of the kernel, that a kind of work needs."""
+
+    name: str
+    package: str
+    """The package (Debian's name, and the redhat family's where it differs) or what else provides it."""
+    purpose: str
+    programs: tuple[str, ...] = ()
+    """One of these is enough."""
+
+    def met(self) -> bool:
+        """Whether this host has it."""
+        if self.programs:
+            return any(process.which(program) for program in self.programs)
+        return _KERNEL_PROBES[self.name]()
+
+
+def _tool(name: str, package: str, purpose: str, *alternatives: str) -> Requirement:
+    return Requirement(name, package, purpose, (name, *alternatives))
+
+
+def _sudo_works() -> bool:
+    if process.is_root():
+        return True
+    return process.run(["sudo", "--non-interactive", "true"], expect=range(256)).returncode == 0
+
+
+_KERNEL_PROBES = {
+    "loop devices": lambda: Path("/dev/loop-control").exists(),
+    "root, or sudo without a password": lambda: process.which("sudo") is not None and _sudo_works(),
+    "PID and mount namespaces": lambda: Path("/proc/self/ns/pid").exists() and Path("/proc/self/ns/mnt").exists(),
+}
+
+#: What every build needs
+BASE = (
+    _tool("sudo", "sudo", "diskimage-builder calls it, as root too"),
+    Requirement("root, or sudo without a password", "an administrator", "mounts, loop devices, chroot"),
+    Requirement("loop devices", "the kernel (modprobe loop)", "the disk of the image"),
+    Requirement("PID and mount namespaces", "the kernel", "a build that leaves nothing behind"),
+    _tool("disk-image-create", "pip install diskimage-builder", "builds the image"),
+    _tool("unshare", "util-linux", "namespaces"),
+    _tool("setpriv", "util-linux", "a build that dies with its parent"),
+    _tool("losetup", "mount (util-linux)", "loop devices"),
+    _tool("partx", "util-linux", "partitions without device-mapper"),
+    _tool("sfdisk", "fdisk (util-linux)", "partition tables"),
+    _tool("sgdisk", "gdisk", "GPT partition tables"),
+    _tool("mkfs.ext4", "e2fsprogs", "the root file system"),
+    _tool("openssl", "openssl", "hashes the root password"),
+    _tool("git", "git", "elements that come from repositories"),
+    _tool("tar", "tar", "base images and archives"),
+    _tool("qemu-img", "qemu-utils (qemu-img)", "qcow2, vhd"),
+    _tool("ps", "procps", "diskimage-builder's clean-up"),
+)
+#: What a distribution's family needs besides
+BY_FAMILY = {
+    "debian": (
+        _tool("mmdebstrap", "mmdebstrap (or debootstrap)", "Debian's and Ubuntu's root file system", "debootstrap"),
+    ),
+    "redhat": (_tool("dnf", "dnf (or yum)", "CentOS' and Rocky's root file system", "yum", "podman", "docker"),),
+}
+DEVICE_MAPPER = (_tool("kpartx", "kpartx", "partitions with device-mapper"),)
+#: What an output type needs besides
+BY_TYPE = {
+    "qcow2": (),
+    "raw": (),
+    "vhd": (),
+    "tar": (),
+    "tgz": (_tool("gzip", "gzip", "tgz", "pigz"),),
+    "squashfs": (_tool("mksquashfs", "squashfs-tools", "squashfs"),),
+    "docker": (_tool("docker", "docker.io (docker-cli)", "docker import"),),
+}
+#: What makes things better, and can be done without
+OPTIONAL = (
+    _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without converting it"),
+    _tool("mmdebstrap", "mmdebstrap", "bootstraps Debian faster than debootstrap"),
+    _tool("fuse2fs", "fuse2fs", "looks into images without root"),
+)
+
+
+def needed(types: Iterable[str], family: str, device_mapper: bool) -> list[Requirement]:
+    """Everything that images of these types and of this family need."""
+    wanted = [*BASE, *BY_FAMILY.get(family, ()), *(DEVICE_MAPPER if device_mapper else ())]
+    for name in types:
+        wanted += BY_TYPE[name]
+    return wanted
+
+
+def survey(host: HostFacts) -> dict[str, Any]:
+    """What this host has and lacks, by kind of work; ``ok`` when it can build anything at all."""
+    groups = {"every build": [*BASE, *(DEVICE_MAPPER if host.device_mapper else ())]}
+    groups |= {f"{family} family": list(wanted) for family, wanted in BY_FAMILY.items()}
+    groups |= {f"type {name}": list(wanted) for name, wanted in BY_TYPE.items()}
+    groups["better with"] = list(OPTIONAL)
+    shown = {
+        group: [{"name": r.name, "present": r.met(), "package": r.package, "purpose": r.purpose} for r in requirements]
+        for group, requirements in groups.items()
+    }
+    return {
+        "ok": all(entry["present"] for entry in shown["every build"]),
+        "groups": shown,
+        "host": {
+            "architecture": host.arch,
+            "distribution": f"{host.distribution} {host.codename}".strip(),
+            "device-mapper": "yes"
+            if host.device_mapper
+            else "no: partitions are made with the plugin loop_partitioning",
+            "vfat": "yes" if host.vfat else "no: EFI images cannot be built",
+            "memory": f"{host.memory_bytes / 2**30:.1f} GiB",
+            "CA certificates lent": len(host.ca_certificates),
+        },
+    }
+
+
+def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
+    """Refuse a build that cannot succeed here, before it has done anything.
+
+    :raises InputError: no host could build it
+    :raises HostError: names everything that is missing, with the package that has it
+    """
+    spec = plan.spec
+    problems = [
+        f"{requirement.name} is missing: {requirement.purpose}; package {requirement.package}"
+        for requirement in needed(spec.types, spec.family, host.device_mapper)
+        if not requirement.met()
+    ]
+    names = {element.name for element in plan.resolved}
+    if "block-device-efi" in names and not host.vfat:
+        problems.append("the kernel has no vfat: the EFI system partition cannot be mounted; load the module vfat")
+    if "amphora-fips" in names and spec.family == "debian":
+        hint = "leave it out, or build an image of the redhat family"
+        raise InputError([Problem(f"{spec.distribution} has no FIPS mode", "--fips", hint)])
+    problems += _space(plan, work_parent)
+    if problems:
+        hint = "'diskimage-create doctor' shows what this host has"
+        raise HostError("this host cannot build the image:\n" + "\n".join(f"  {p}" for p in problems), hint)
+
+
+def _space(plan: BuildPlan, work_parent: Path) -> list[str]:
+    """Rough lower bounds: the image's content once (twice without a tmpfs), and what is made of it."""
+    gib = 2**30
+    places = {work_parent: gib * (2 if plan.spec.tmpfs else 4), plan.spec.output.parent: gib}
+    by_device: dict[int, tuple[Path, int]] = {}
+    for path, size in places.items():
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+        known = by_device.get(os.stat(existing).st_dev, (existing, 0))
+        by_device[os.stat(existing).st_dev] = (known[0], known[1] + size)
+    return [
+        f"{path} has {shutil.disk_usage(path).free / gib:.1f} GiB free, the build needs about {size // gib}"
+        for path, size in by_device.values()
+        if shutil.disk_usage(path).free < size
+    ]

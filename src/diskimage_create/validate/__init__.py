@@ -1,0 +1,72 @@
+"""Offline proof of an image: is it what was asked for, whole, and free of leftovers?
+
+:func:`validate` opens the image read-only and runs every check of :data:`CHECKS`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from diskimage_create.model import Expectation, Finding, Report, Status
+from diskimage_create.validate import checks as _checks  # noqa: F401  (registers them)
+from diskimage_create.validate.expect import expectation_for, expectation_in, from_json, recorded_expectation, to_json
+from diskimage_create.validate.image import Damaged, ImageView, open_image
+from diskimage_create.validate.registry import CHECKS, Check, printable, run_check
+
+__all__ = ["CHECKS", "Check", "expectation_for", "from_json", "to_json", "validate", "validate_view"]
+
+# Checks wait for the disk more than they compute, and qemu-img runs beside them.
+_PARALLEL = 4
+
+
+def validate(path: Path, expectation: Expectation | None = None, *, deep: bool = False) -> Report:
+    """Check an image against what it should be.
+
+    A bad image never raises: it is a report with failed findings.
+
+    :param expectation: by default, what the record beside the image or the image itself tells
+    :param deep: also read all content
+    :raises InputError: there is no such file, or its record cannot be understood
+    :raises HostError: this host cannot open images
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="diskimage-validate-") as directory:
+        try:
+            with open_image(path, workspace=Path(directory)) as view:
+                wanted = expectation or recorded_expectation(path) or expectation_in(view)
+                findings = _run_all(view, wanted, deep=deep)
+        except Damaged as damage:
+            findings = _not_opened(damage)
+    return Report(path, findings, time.monotonic() - started)
+
+
+def validate_view(view: ImageView, expectation: Expectation, *, deep: bool = False) -> Report:
+    """The checks of an image that is open already."""
+    started = time.monotonic()
+    findings = _run_all(view, expectation, deep=deep)
+    return Report(view.path, findings, time.monotonic() - started)
+
+
+def _run_all(view: ImageView, expectation: Expectation, *, deep: bool) -> tuple[Finding, ...]:
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        running = [pool.submit(run_check, check, view, expectation, deep=deep) for check in CHECKS]
+        findings = [future.result() for future in running]
+    return (*_access_notes(view), *findings)
+
+
+def _access_notes(view: ImageView) -> list[Finding]:
+    title = "The image could be looked into the usual way"
+    return [Finding("image-access", title, Status.WARN, printable(note)) for note in view.notes]
+
+
+def _not_opened(damage: Damaged) -> tuple[Finding, ...]:
+    """The check that the damage fails, and all others skipped."""
+    return tuple(
+        Finding(check.id, check.title, Status.FAIL, printable(damage.message))
+        if check.id == damage.check
+        else Finding(check.id, check.title, Status.SKIP, "the image could not be opened")
+        for check in CHECKS
+    )

@@ -1,0 +1,13 @@
+"""The checks, one module for each part of an image. Importing this registers them all."""
+
+from __future__ import annotations
+
+# The order of the report: from the disk to the files in it.
+from diskimage_create.validate.checks import disk as disk  # isort: skip
+from diskimage_create.validate.checks import system as system  # isort: skip
+from diskimage_create.validate.checks import boot as boot  # isort: skip
+from diskimage_create.validate.checks import services as services  # isort: skip
+from diskimage_create.validate.checks import agent as agent  # isort: skip
+from diskimage_create.validate.checks import identity as identity  # isort: skip
+from diskimage_create.validate.checks import leftovers as leftovers  # isort: skip
+from diskimage_create.validate.checks import content as content  # isort: skip

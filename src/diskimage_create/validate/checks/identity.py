@@ -1,0 +1,90 @@
+"""Checks of what must differ from instance to instance: passwords, keys and identities."""
+
+from __future__ import annotations
+
+import re
+
+from diskimage_create.model import Expectation
+from diskimage_create.validate.image import ImageView
+from diskimage_create.validate.registry import Outcome, check, listed, verdict
+from diskimage_create.validate.root import ImageRoot
+
+_UNSET_MACHINE_ID = ("", "uninitialized")
+
+# Keys of cloud-init's configuration that give a user a password.
+_CLOUD_PASSWORD = re.compile(r"^\s*-?\s*(plain_text_passwd|hashed_passwd|passwd|password)\s*:", re.MULTILINE)
+
+
+def parse_shadow(text: str) -> dict[str, str]:
+    """User -> password field."""
+    rows = [line.split(":") for line in text.splitlines()]
+    return {row[0]: row[1] for row in rows if len(row) > 1 and row[0]}
+
+
+def can_log_in(password: str) -> bool:
+    """Whether a password field lets anyone in: an empty one lets in everybody."""
+    return not password.startswith(("!", "*"))
+
+
+def _passwords(root: ImageRoot) -> dict[str, str]:
+    """The password field of every user, whichever file it is in."""
+    passwords = parse_shadow(root.read_text("/etc/shadow") or "")
+    for user, field in parse_shadow(root.read_text("/etc/passwd") or "").items():
+        if field != "x":
+            passwords[user] = field
+    return passwords
+
+
+@check("root-password", "root has no password, unless one was asked for")
+def root_password(view: ImageView, expectation: Expectation) -> Outcome:
+    """A password in an image is the same in every instance. An empty one lets in everybody."""
+    password = _passwords(view.root).get("root")
+    if password is None:
+        return verdict(["there is no entry for root in /etc/shadow"], "")
+    if password == "":
+        return verdict(["root's password is empty"], "")
+    if expectation.root_password:
+        return verdict([] if can_log_in(password) else ["root is locked, although a password was asked for"], "set")
+    return verdict(["root has a password, although none was asked for"] if can_log_in(password) else [], "locked")
+
+
+@check("user-passwords", "No user has a default password")
+def user_passwords(view: ImageView, expectation: Expectation) -> Outcome:
+    """All users but root are locked, and cloud-init sets no password that everyone can read."""
+    root = view.root
+    open_users = [user for user, field in _passwords(root).items() if user != "root" and can_log_in(field)]
+    problems = [f"not locked: {listed(open_users)}"] if open_users else []
+    for name in ["/etc/cloud/cloud.cfg", *root.glob("/etc/cloud/cloud.cfg.d/*.cfg")]:
+        if found := _CLOUD_PASSWORD.search(root.read_text(name) or ""):
+            problems.append(f"{name} sets {found[1]}")
+    return verdict(problems, "all locked")
+
+
+@check("ssh-host-keys", "There are no SSH host keys")
+def ssh_host_keys(view: ImageView, expectation: Expectation) -> Outcome:
+    """Each instance makes its own at the first boot; with those of the image, anyone who has it can impersonate all."""
+    keys = view.root.glob("/etc/ssh/ssh_host_*key*")
+    return verdict([f"found {listed(keys)}"] if keys else [], "none")
+
+
+@check("authorized-keys", "Nobody's SSH key is let in")
+def authorized_keys(view: ImageView, expectation: Expectation) -> Outcome:
+    """No user has an authorized key in the image; keys come from the cloud, for each instance."""
+    root = view.root
+    passwd = [line.split(":") for line in (root.read_text("/etc/passwd") or "").splitlines()]
+    homes = {"/root", *(row[5] for row in passwd if len(row) > 5 and row[5].startswith("/"))}
+    files = [name for home in sorted(homes) for name in root.glob(f"{home.rstrip('/')}/.ssh/authorized_keys*")]
+    filled = [name for name in files if (root.read_text(name) or "").strip()]
+    return verdict([f"found {listed(filled)}"] if filled else [], "none")
+
+
+@check("machine-id", "The machine id is unset")
+def machine_id(view: ImageView, expectation: Expectation) -> Outcome:
+    """systemd makes one at the first boot; a shared one gives all instances the same DHCP identity and address."""
+    root = view.root
+    problems = [
+        f"{name} is {content!r}"
+        for name in ("/etc/machine-id", "/var/lib/dbus/machine-id")
+        if (content := (root.read_text(name) or "").strip()) not in _UNSET_MACHINE_ID
+    ]
+    return verdict(problems, "unset")

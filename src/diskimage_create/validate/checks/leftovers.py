@@ -1,0 +1,186 @@
+"""Checks of what a build leaves behind: caches, tools and traces of its host."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from diskimage_create.model import Expectation
+from diskimage_create.validate.image import ImageView
+from diskimage_create.validate.packages import read_packages
+from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict, warned
+from diskimage_create.validate.root import ImageRoot
+
+_CACHES = (
+    "/var/lib/apt/lists",
+    "/var/cache/apt",
+    "/var/cache/dnf",
+    "/var/cache/libdnf5",
+    "/var/cache/yum",
+    "/root/.cache/pip",
+    "/root/.cache/uv",
+)
+
+# The package tools make these again, and they are empty.
+_EMPTY_BY_NATURE = frozenset({"lock", "expired_solvables.json"})
+
+_BUILD_TOOLS = (
+    "build-essential", "gcc", "gcc-[0-9]*", "gcc-c++", "g++", "g++-[0-9]*", "cpp", "cpp-[0-9]*", "clang", "make",
+    "cmake", "git", "git-core", "dpkg-dev", "*-dev", "*-devel", "dkms", "rust", "rustc", "cargo", "binutils",
+)  # fmt: skip
+
+# gcc-12-base is documentation that libgcc-s1 depends on.
+_NO_BUILD_TOOLS = ("gcc-*-base",)
+
+_CERTIFICATE_FILES = (
+    "/usr/local/share/ca-certificates/*",
+    "/usr/local/share/ca-certificates/*/*",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/source/anchors/*",
+    "/etc/pki/ca-trust/source/*.p11-kit",
+    "/etc/pki/ca-trust/extracted/pem/*.pem",
+    "/etc/pki/tls/certs/*",
+    "/usr/share/pki/ca-trust-source/anchors/*",
+)
+_LOCAL_CERTIFICATES = _CERTIFICATE_FILES[:2] + _CERTIFICATE_FILES[3:4]
+
+_PEM = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----(.*?)-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL)
+
+_PROXY_FILES = (
+    "/etc/apt/apt.conf",
+    "/etc/apt/apt.conf.d/*",
+    "/etc/environment",
+    "/etc/profile.d/*",
+    "/etc/environment.d/*",
+    "/etc/systemd/system.conf.d/*",
+    "/etc/dnf/dnf.conf",
+    "/etc/yum.conf",
+    "/etc/yum.repos.d/*",
+    "/etc/pip.conf",
+    "/etc/xdg/pip/pip.conf",
+    "/root/.config/pip/pip.conf",
+    "/root/.pip/pip.conf",
+    "/opt/*/pip.conf",
+    "/etc/wgetrc",
+    "/root/.wgetrc",
+    "/root/.curlrc",
+    "/etc/gitconfig",
+    "/root/.gitconfig",
+)
+
+# "http_proxy=URL", "Acquire::http::Proxy "URL";", "proxy = URL", and their like, with a value.
+_PROXY = re.compile(
+    r"""^(?!\s*(?:\#|//|;)).*?\b(?:\w+_proxy|proxy|acquire::(?:http|https|ftp)::proxy)\b\s*[=:\s]\s*["']?"""
+    r"""(?!["';\s]|_none_|none\b|direct\b|\$)\w[^\s]*[.:/]""",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+@check("package-lists", "No package lists or package caches are left")
+def package_lists(view: ImageView, expectation: Expectation) -> Outcome:
+    """Lists of apt and caches of apt, dnf, pip and uv are out of date when the image boots, and cost space."""
+    found = []
+    for cache in [*_CACHES, *view.root.glob("/home/*/.cache/pip"), *view.root.glob("/home/*/.cache/uv")]:
+        files = [name for name in view.root.files_below(cache) if name.rpartition("/")[2] not in _EMPTY_BY_NATURE]
+        if files:
+            found.append(f"{len(files)} files in {cache} ({listed(name.rpartition('/')[2] for name in files[:1])})")
+    return verdict(found, "none")
+
+
+@check("build-dependencies", "No compiler, headers or other build tools are left")
+def build_dependencies(view: ImageView, expectation: Expectation) -> Outcome:
+    """What was only needed to build is removed again, unless it was asked for: it is space, and help for intruders."""
+    found = [name for name in sorted(read_packages(view).installed) if is_build_tool(name)]
+    unasked = [name for name in found if name not in expectation.packages]
+    return verdict([f"installed: {listed(unasked)}"] if unasked else [], "none")
+
+
+def is_build_tool(package: str) -> bool:
+    """Whether a package is there to build others."""
+    matches = any(fnmatchcase(package, pattern) for pattern in _BUILD_TOOLS)
+    return matches and not any(fnmatchcase(package, pattern) for pattern in _NO_BUILD_TOOLS)
+
+
+@check("host-certificates", "No CA certificate of the build host is left")
+def host_certificates(view: ImageView, expectation: Expectation) -> Outcome:
+    """A CA that the host lent to the build is not trusted by the finished image, under whatever name.
+
+    Certificates are compared by the digest of their DER form, in the places where they
+    are installed and in the bundles made from those.
+    """
+    lent = {digest.lower() for digest in expectation.lent_certificates}
+    found = [name for name, digests in _certificates(view.root, _CERTIFICATE_FILES) if lent & digests]
+    if found:
+        return verdict([f"the host's certificates are in {listed(found)}"], "")
+    local = [name for name, digests in _certificates(view.root, _LOCAL_CERTIFICATES) if digests]
+    if local:
+        return warned(f"CA certificates beside the distribution's; are they meant to be there? {listed(local)}")
+    return verdict([], "none")
+
+
+def _certificates(root: ImageRoot, patterns: Iterable[str]) -> Iterator[tuple[str, set[str]]]:
+    for pattern in patterns:
+        for name in root.glob(pattern):
+            yield name, certificate_digests(root.read_bytes(name) or b"")
+
+
+def certificate_digests(content: bytes) -> set[str]:
+    """SHA-256 of the DER form of every certificate in a file, PEM or DER."""
+    bodies = _PEM.findall(content)
+    if not bodies and content.startswith(b"\x30\x82"):
+        return {hashlib.sha256(content).hexdigest()}
+    digests = set()
+    for body in bodies:
+        try:
+            digests.add(hashlib.sha256(base64.b64decode(body)).hexdigest())
+        except binascii.Error:
+            continue
+    return digests
+
+
+@check("proxies", "No proxy of the build host is configured")
+def proxies(view: ImageView, expectation: Expectation) -> Outcome:
+    """apt, dnf, pip and the environment know no proxy: the build's is out of reach for an instance."""
+    root = view.root
+    names = [name for pattern in _PROXY_FILES for name in root.glob(pattern)]
+    found = [name for name in names if sets_proxy(root.read_text(name) or "")]
+    return verdict([f"set in {listed(found)}"] if found else [], "none")
+
+
+def sets_proxy(text: str) -> bool:
+    """Whether a configuration file sets a proxy; comments and ``DIRECT`` do not count."""
+    return _PROXY.search(text) is not None
+
+
+@check("resolv-conf", "resolv.conf is not the build host's")
+def resolv_conf(view: ImageView, expectation: Expectation) -> Outcome:
+    """No name server of this host is in the image: there, it answers nobody, and each look-up waits for it."""
+    try:
+        ours = nameservers(Path("/etc/resolv.conf").read_text())
+    except OSError:
+        ours = set()
+    # Those of a local resolver are the same everywhere.
+    ours = {server for server in ours if not _is_loopback(server)}
+    if not ours:
+        return skipped("this host has no name server of its own to compare with")
+    names = view.root.glob("/etc/resolv.conf*")
+    found = [name for name in names if ours & nameservers(view.root.read_text(name) or "")]
+    return verdict([f"this host's name servers are in {listed(found)}"] if found else [], "none of this host's")
+
+
+def nameservers(text: str) -> set[str]:
+    """The addresses in a resolv.conf."""
+    return set(re.findall(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE))
+
+
+def _is_loopback(server: str) -> bool:
+    try:
+        return ipaddress.ip_address(server.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,228 @@
+"""Opening an image read-only, whatever its type, without converting it if that can be helped."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diskimage_create import mounts, process
+from diskimage_create.errors import CommandFailed, HostError, InputError, Problem
+from diskimage_create.validate import qcow2
+from diskimage_create.validate.disk import Disk, parse_superblock, read_disk
+from diskimage_create.validate.root import ImageRoot
+
+# QEMU's name of each type that holds a disk.
+_DRIVERS = {"qcow2": "qcow2", "raw": "raw", "vhd": "vpc"}
+
+
+class Damaged(Exception):  # noqa: N818
+    """The image cannot be opened; ``check`` is the check that this fails."""
+
+    def __init__(self, check: str, message: str) -> None:
+        super().__init__(message)
+        self.check = check
+        self.message = message
+
+
+class Unavailable(Exception):  # noqa: N818
+    """Something that a check needs is not there to be looked at; the check is skipped with this reason."""
+
+
+@dataclass
+class ImageView:
+    """An opened image. What it does not have raises :class:`Unavailable` when a check asks for it."""
+
+    path: Path
+    kind: str
+    """``qcow2``, ``raw``, ``vhd``, ``tar`` or ``squashfs``."""
+    workspace: Path
+    notes: list[str] = field(default_factory=list)
+    """How the opening differed from the usual way."""
+    mount_error: str | None = None
+    _disk: Disk | None = None
+    _root: ImageRoot | None = None
+
+    @property
+    def disk(self) -> Disk:
+        """The disk; a tar archive or a bare file system has none."""
+        if self._disk is None:
+            raise Unavailable(f"a {self.kind} image has no disk")
+        return self._disk
+
+    @property
+    def root(self) -> ImageRoot:
+        """The mounted, or unpacked, tree."""
+        if self._root is None:
+            raise Unavailable("the root file system could not be mounted")
+        return self._root
+
+
+def image_kind(path: Path) -> str:
+    """The type of an image by its content: a name can be wrong.
+
+    :raises Damaged: it is none of those that can be validated
+    """
+    with path.open("rb") as file:
+        start = file.read(1024)
+        file.seek(max(0, file.seek(0, 2) - 512))
+        end = file.read(8)
+    if start.startswith(qcow2.MAGIC):
+        return "qcow2"
+    if start[257:262] == b"ustar" or (start.startswith(b"\x1f\x8b") and _holds_tar(path)):
+        return "tar"
+    if start.startswith(b"hsqs"):
+        return "squashfs"
+    if b"conectix" in (start[:8], end):
+        return "vhd"
+    if start[510:512] == b"\x55\xaa" or _is_filesystem(path):
+        return "raw"
+    raise Damaged("image-intact", "the file is no disk image, file system or archive that is known here")
+
+
+@contextmanager
+def open_image(path: Path, *, workspace: Path) -> Iterator[ImageView]:
+    """Open an image; its mounts and daemons end with the block.
+
+    :param workspace: an empty directory for mount points, and for the tree of a tar archive
+    :raises Damaged: the image cannot be opened at all
+    :raises InputError: there is no such file
+    """
+    if not path.is_file():
+        raise InputError([Problem("there is no such image file", where=str(path))])
+    view = ImageView(path=path, kind=image_kind(path), workspace=workspace)
+    tree = workspace / "root"
+    tree.mkdir()
+    with ExitStack() as stack:
+        if view.kind == "tar":
+            _unpack(path, tree)
+            view._root = ImageRoot(tree)
+            yield view
+            return
+        _require_mounting()
+        if view.kind == "squashfs":
+            _mount_root(view, stack, path, tree, fstype="squashfs")
+        else:
+            raw = _raw_disk(view, stack)
+            view._disk = disk = read_disk(raw)
+            if disk.root is None:
+                view.mount_error = "no partition holds an ext or XFS file system"
+            else:
+                filesystem = disk.root.filesystem
+                _mount_root(
+                    view, stack, raw, tree,
+                    fstype=filesystem.type if filesystem else None, offset=disk.root.start, size=disk.root.size,
+                )  # fmt: skip
+        yield view
+
+
+def _require_mounting() -> None:
+    """Say so before the slow part when this user may not mount."""
+    if process.is_root():
+        return
+    try:
+        process.run(process.privileged(["true"]))
+    except CommandFailed as error:
+        raise HostError(f"cannot mount an image here: {error.output.strip()}", hint="run as root") from None
+
+
+def refuse_other_files(header: qcow2.Header) -> None:
+    """Refuse a qcow2 image that needs other files: opening it would read any file that it names."""
+    if header.backing_file:
+        raise Damaged("image-intact", "the image has a backing file: it is not whole by itself, and was not opened")
+    if header.external_data:
+        raise Damaged("image-intact", "the image keeps its data in an external file, and was not opened")
+
+
+def _raw_disk(view: ImageView, stack: ExitStack) -> Path:
+    """The image's disk as a plain file."""
+    if view.kind == "raw":
+        return view.path
+    if view.kind == "qcow2":
+        _require_whole_qcow2(view.path)
+    driver = _DRIVERS[view.kind]
+    try:
+        if not process.is_root() and not _fuse_lets_root_in():
+            raise HostError("FUSE lets root not see a user's files (user_allow_other in /etc/fuse.conf)")
+        return stack.enter_context(mounts.exported(view.path, view.workspace / "disk", driver=driver))
+    except (HostError, CommandFailed) as error:
+        view.notes.append(f"converted to raw first, which is slow, because the FUSE export failed: {error.message}")
+        return _converted(view, driver)
+
+
+def _require_whole_qcow2(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            header = qcow2.parse_header(file.read(512))
+        refuse_other_files(header)
+        missing = qcow2.missing_bytes(path, header)
+    except ValueError as error:
+        raise Damaged("image-intact", str(error)) from None
+    if missing:
+        raise Damaged("image-intact", f"the file is truncated: at least {missing} bytes are missing at its end")
+
+
+def _converted(view: ImageView, driver: str) -> Path:
+    raw = view.workspace / "disk.converted"
+    try:
+        process.run(["qemu-img", "convert", "-f", driver, "-O", "raw", view.path, raw])
+    except CommandFailed as error:
+        raise Damaged("image-intact", error.message) from None
+    return raw
+
+
+def _mount_root(
+    view: ImageView, stack: ExitStack, source: Path, tree: Path, *,
+    fstype: str | None, offset: int = 0, size: int | None = None,
+) -> None:  # fmt: skip
+    options = mounts.read_only_options(fstype, offset=offset, size=size)
+    try:
+        stack.enter_context(mounts.mounted(source, tree, fstype=fstype, options=options))
+    except CommandFailed as error:
+        if _is_this_host(error.output):
+            raise HostError(f"cannot mount an image here: {error.output.strip()}", hint="run as root") from None
+        view.mount_error = error.output.strip() or error.message
+    else:
+        view._root = ImageRoot(tree)
+
+
+def _is_this_host(output: str) -> bool:
+    """Whether mount(8), or sudo, complains of this host and not of the image."""
+    complaints = ("loop device", "permission denied", "must be superuser", "password", "unknown filesystem type")
+    return any(complaint in output.lower() for complaint in complaints)
+
+
+def _unpack(path: Path, tree: Path) -> None:
+    """Unpack an archive of a root file system, without its device nodes.
+
+    GNU tar itself keeps absolute names, ``..`` and links from leading out of the tree.
+    """
+    keep_out = ["--anchored", "--exclude=./dev/*", "--exclude=dev/*"]
+    try:
+        process.run(["tar", "--extract", f"--file={path}", f"--directory={tree}", "--numeric-owner", *keep_out])
+    except CommandFailed as error:
+        raise Damaged("image-intact", f"the archive cannot be unpacked: {error.output.strip()[-500:]}") from None
+
+
+def _holds_tar(path: Path) -> bool:
+    try:
+        with gzip.open(path) as file:
+            return file.read(512)[257:262] == b"ustar"
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def _is_filesystem(path: Path) -> bool:
+    with path.open("rb") as file:
+        return parse_superblock(file.read(4096)) is not None
+
+
+def _fuse_lets_root_in() -> bool:
+    try:
+        lines = Path("/etc/fuse.conf").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in lines)

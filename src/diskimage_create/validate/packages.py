@@ -1,0 +1,104 @@
+"""Which packages an image has, from its package database."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from diskimage_create.validate.image import ImageView, Unavailable
+from diskimage_create.validate.root import ImageRoot
+
+DPKG_STATUS = "/var/lib/dpkg/status"
+_RPM_DIRECTORIES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+
+# Anything else means that dpkg was stopped half-way.
+_WHOLE_STATES = frozenset({"installed", "config-files", "not-installed"})
+
+_FIELD = re.compile(r"^(Package|Status|Provides): (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Packages:
+    """The content of a package database."""
+
+    installed: frozenset[str]
+    provided: frozenset[str]
+    """What installed packages provide besides their own names."""
+    unfinished: tuple[str, ...] = ()
+    """Packages whose installation was not finished, each with its state."""
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those that no installed package is or provides."""
+        return [name for name in names if name not in self.installed and name not in self.provided]
+
+
+def parse_dpkg_status(text: str) -> Packages:
+    """Read dpkg's status file."""
+    installed, provided, unfinished = set(), set(), []
+    for paragraph in text.split("\n\n"):
+        fields = dict(_FIELD.findall(paragraph))
+        if "Package" not in fields:
+            continue
+        name = fields["Package"].strip()
+        state = fields.get("Status", "").split(" ")[-1]
+        if state == "installed":
+            installed.add(name)
+            provided.update(_provided_names(fields.get("Provides", "")))
+        elif state not in _WHOLE_STATES:
+            unfinished.append(f"{name} is {state or 'without a state'}")
+    return Packages(frozenset(installed), frozenset(provided), tuple(unfinished))
+
+
+def read_packages(view: ImageView) -> Packages:
+    """The packages of an image, whatever its family.
+
+    :raises Unavailable: there is no package database that can be read here
+    """
+    status = view.root.read_text(DPKG_STATUS)
+    if status is not None:
+        packages = parse_dpkg_status(status)
+        return Packages(packages.installed, packages.provided, (*packages.unfinished, *_interrupted(view.root)))
+    for directory in _RPM_DIRECTORIES:
+        if database := view.root.find(f"{directory}/rpmdb.sqlite"):
+            return _read_rpm(Path(database), view.workspace)
+    raise Unavailable("the image has no package database that can be read here (dpkg, or rpm with SQLite)")
+
+
+def has_dpkg(root: ImageRoot) -> bool:
+    """Whether the image is one of dpkg's."""
+    return root.exists(DPKG_STATUS)
+
+
+def _provided_names(field: str) -> list[str]:
+    return [name.strip().split(" ")[0] for name in field.split(",") if name.strip()]
+
+
+def _interrupted(root: ImageRoot) -> list[str]:
+    """dpkg keeps its latest changes here until it has written the status file."""
+    left = [name for name in root.listdir("/var/lib/dpkg/updates") if name.isdigit()]
+    return [f"dpkg was interrupted ({len(left)} updates of its status are pending)"] if left else []
+
+
+def _read_rpm(database: Path, workspace: Path) -> Packages:
+    """Query rpm's database, in a copy: SQLite wants to write a journal beside it, and the image is read-only."""
+    copy = workspace / "rpmdb.sqlite"
+    for suffix in ("", "-wal"):
+        original = database.with_name(database.name + suffix)
+        if original.is_file() and not original.is_symlink():
+            shutil.copyfile(original, copy.with_name(copy.name + suffix))
+    try:
+        with closing(sqlite3.connect(copy)) as connection:
+            installed = {_as_text(row[0]) for row in connection.execute("SELECT DISTINCT key FROM Name")}
+            provided = {_as_text(row[0]) for row in connection.execute("SELECT DISTINCT key FROM Providename")}
+    except sqlite3.Error as error:
+        raise Unavailable(f"the rpm database cannot be read: {error}") from None
+    return Packages(frozenset(installed - {"gpg-pubkey"}), frozenset(provided))
+
+
+def _as_text(key: str | bytes) -> str:
+    return key.decode("utf-8", errors="replace") if isinstance(key, bytes) else key

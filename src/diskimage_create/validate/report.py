@@ -1,0 +1,55 @@
+"""Showing a report: as text for people, as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TextIO
+
+from diskimage_create.model import Report, Status
+
+_WORDS = {Status.PASS: "ok", Status.FAIL: "FAIL", Status.WARN: "warn", Status.SKIP: "skip"}
+_STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.WARN: "yellow", Status.SKIP: "dim"}
+
+
+def as_json(report: Report) -> str:
+    """The report as ``validate --format json`` prints it."""
+    return json.dumps(report.as_json(), indent=2)
+
+
+def as_text(report: Report) -> str:
+    """One line for each check, then the verdict."""
+    width = max((len(finding.id) for finding in report.findings), default=0)
+    lines = [f"{_WORDS[f.status]:4}  {f.id:{width}}  {f.message}" for f in report.findings]
+    return "\n".join([*lines, "", summary(report)])
+
+
+def summary(report: Report) -> str:
+    """The verdict in one line."""
+    counts = {status: sum(f.status is status for f in report.findings) for status in Status}
+    verdict = "good" if report.ok else "rejected"
+    return (
+        f"{report.image}: {verdict}, {counts[Status.PASS]} passed, {counts[Status.FAIL]} failed,"
+        f" {counts[Status.WARN]} warnings, {counts[Status.SKIP]} skipped, {report.seconds:.1f} s"
+    )
+
+
+def print_report(report: Report, stream: TextIO) -> None:
+    """Print the text report; with colours on a terminal."""
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        print(as_text(report), file=stream)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in report.findings:
+        # Messages hold file names, which are no markup.
+        message = finding.message.replace("[", "\\[")
+        table.add_row(_WORDS[finding.status], finding.id, message, style=_STYLES[finding.status])
+    console = Console(file=stream)
+    console.print(table)
+    console.print(f"\n{summary(report)}", markup=False, highlight=False)

@@ -1,0 +1,152 @@
+"""Reading an image's files without ever leaving the image.
+
+An image is untrusted: a symbolic link in it may be absolute, climb with ``..`` or loop.
+Every name here is resolved as the booted image would resolve it, with the image's root as
+``/``; and only regular files are opened, since a pipe or a device of that name would hang
+or reach this host.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+# As many as the kernel follows.
+MAX_LINKS = 40
+
+# The largest file that a check reads whole; the real ones are a few hundred kilobytes.
+MAX_READ = 64 * 2**20
+
+
+class ImageRoot:
+    """The directory tree of an image, addressed by the names that the image itself uses."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._top = os.fspath(path)
+        self._directories: dict[str, str] = {}
+
+    def resolve(self, name: str, *, follow: bool = True) -> str:
+        """The host path of the file that ``name`` means in the image, free of symbolic links.
+
+        :param follow: whether a link in the last place is followed too
+        :raises FileNotFoundError: there is no such file in the image; a loop of links leads to none
+        :raises NotADirectoryError: nor can there be
+        """
+        if "\0" in name:  # names come from the image's own files: anything is possible
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        done: list[str] = []
+        pending = deque(_parts(name))
+        links = 0
+        while pending:
+            part = pending.popleft()
+            if part == "..":
+                done = done[:-1]
+                continue
+            here = os.path.join(self._top, *done, part)
+            mode = os.lstat(here).st_mode
+            if stat.S_ISLNK(mode) and (follow or pending):
+                links += 1
+                if links > MAX_LINKS:
+                    raise FileNotFoundError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+                target = os.readlink(here)
+                if target.startswith("/"):
+                    done = []
+                pending.extendleft(reversed(_parts(target)))
+                continue
+            if pending and not stat.S_ISDIR(mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+            done.append(part)
+        return os.path.join(self._top, *done)
+
+    def find(self, name: str) -> str | None:
+        """The host path of ``name``, or None where the image has no such file."""
+        try:
+            return self.resolve(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def exists(self, name: str) -> bool:
+        """Whether the name leads to anything; a dangling link does not."""
+        return self.find(name) is not None
+
+    def lstat(self, name: str) -> os.stat_result | None:
+        """The status of ``name`` itself, links in the last place not followed. Quick for many files of a directory."""
+        directory, _, last = name.rpartition("/")
+        try:
+            if last in ("", ".", "..") or "\0" in last:
+                return os.lstat(self.resolve(name, follow=False))
+            return os.lstat(self._directory(directory) + "/" + last)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """The status of the file that the name leads to."""
+        found = self.find(name)
+        return None if found is None else os.lstat(found)
+
+    def is_file(self, name: str) -> bool:
+        """Whether the name leads to a regular file."""
+        status = self.stat(name)
+        return status is not None and stat.S_ISREG(status.st_mode)
+
+    def is_executable(self, name: str) -> bool:
+        """Whether the name leads to a regular file that may be executed."""
+        status = self.stat(name)
+        return status is not None and stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
+
+    def read_bytes(self, name: str, limit: int = MAX_READ) -> bytes | None:
+        """At most ``limit`` bytes of a regular file; None where there is no such file."""
+        found = self.find(name)
+        if found is None or not stat.S_ISREG(os.lstat(found).st_mode):
+            return None
+        with open(found, "rb") as file:
+            return file.read(limit)
+
+    def read_text(self, name: str) -> str | None:
+        """The text of a regular file; None where there is no such file."""
+        content = self.read_bytes(name)
+        return None if content is None else content.decode("utf-8", errors="replace")
+
+    def listdir(self, name: str) -> list[str]:
+        """The sorted names in a directory; empty where there is no such directory."""
+        found = self.find(name)
+        if found is None or not os.path.isdir(found):
+            return []
+        return sorted(os.listdir(found))
+
+    def glob(self, pattern: str) -> list[str]:
+        """The names that match, with ``*`` and ``?`` allowed in every part; the last link is not followed."""
+        matches = [""]
+        for part in _parts(pattern):
+            if any(char in part for char in "*?["):
+                matches = [
+                    f"{name}/{entry}" for name in matches for entry in self.listdir(name) if fnmatchcase(entry, part)
+                ]
+            else:
+                matches = [f"{name}/{part}" for name in matches]
+        return [name for name in matches if self.lstat(name) is not None]
+
+    def files_below(self, name: str) -> Iterator[str]:
+        """The names of everything but directories below a directory, links not followed."""
+        found = self.find(name)
+        if found is None or not os.path.isdir(found):
+            return
+        for directory, _, files in os.walk(found):
+            prefix = name.rstrip("/") + directory[len(found) :]
+            yield from (f"{prefix}/{file}" for file in sorted(files))
+
+    def _directory(self, name: str) -> str:
+        """The host path of a directory; remembered, because nothing changes in a read-only tree."""
+        if name not in self._directories:
+            self._directories[name] = self.resolve(name)
+        return self._directories[name]
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part not in ("", ".")]

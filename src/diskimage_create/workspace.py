@@ -1,0 +1,103 @@
+"""A private directory for one build, with a journal that says how to clean up after a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diskimage_create import mounts, process
+
+_PREFIX = "diskimage-create-"
+_JOURNAL = "journal.json"
+
+
+@dataclass
+class Workspace:
+    """Where one build puts everything that is not its result."""
+
+    path: Path
+    partial: list[Path] = field(default_factory=list)
+
+    @property
+    def tmp(self) -> Path:
+        """Where diskimage-builder makes its own temporary directories."""
+        return self.path / "tmp"
+
+    @property
+    def out(self) -> Path:
+        """Where disk-image-create leaves what it made."""
+        return self.path / "out"
+
+    def partial_file(self, final: Path) -> Path:
+        """A hidden name beside a final one, removed with the workspace whatever happens."""
+        path = final.with_name(f".{final.name}.{os.getpid()}.partial")
+        self.partial.append(path)
+        self.write_journal()
+        return path
+
+    def write_journal(self) -> None:
+        """Note whose workspace this is, and what lies outside of it."""
+        entry = {
+            "schema": 1,
+            "pid": os.getpid(),
+            "started": _start_time(os.getpid()),
+            "partial": [str(path) for path in self.partial],
+        }
+        new = self.path / f"{_JOURNAL}.new"
+        new.write_text(json.dumps(entry))
+        new.replace(self.path / _JOURNAL)
+
+
+@contextmanager
+def workspace(parent: Path | None = None) -> Iterator[Workspace]:
+    """Make a workspace, and remove it with all mounts and loop devices in it.
+
+    :param parent: directory to make it in; the system's temporary directory by default
+    """
+    parent = parent or Path(tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep_stale(parent)
+    work = Workspace(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
+    try:
+        work.write_journal()
+        work.tmp.mkdir()
+        work.out.mkdir()
+        yield work
+    finally:
+        _remove(work.path, work.partial)
+
+
+def sweep_stale(parent: Path) -> list[Path]:
+    """Remove the workspaces of builds that died without cleaning up; returns them."""
+    stale = []
+    for path in sorted(parent.glob(f"{_PREFIX}*")):
+        try:
+            journal = json.loads((path / _JOURNAL).read_text())
+        except (OSError, ValueError):
+            continue  # just being made, or somebody else's
+        if path.stat().st_uid != os.geteuid() or _start_time(journal["pid"]) == journal["started"]:
+            continue
+        _remove(path, [Path(name) for name in journal["partial"]])
+        stale.append(path)
+    return stale
+
+
+def _remove(path: Path, partial: list[Path]) -> None:
+    mounts.sweep(path)
+    for file in partial:
+        if file.name.startswith(".") and file.name.endswith(".partial"):
+            file.unlink(missing_ok=True)
+    process.run(process.privileged(["rm", "-rf", "--one-file-system", path]))
+
+
+def _start_time(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot (proc(5), stat field 22): tells a reused number apart."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None

@@ -1,0 +1,381 @@
+"""Validation of real images: good ones pass, each damage is named by its check."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diskimage_create import mounts
+from diskimage_create.errors import HostError, InputError
+from diskimage_create.model import Expectation, Report, Status
+from diskimage_create.validate import expectation_for, to_json, validate
+
+pytestmark = pytest.mark.loop
+
+ImageMaker = Callable[..., Path]
+KERNEL = "6.1.0-1-amd64"
+SITE = "opt/amphora-agent-venv/lib/python3.11/site-packages"
+CERTIFICATE = b"0\x82 not really DER, but a certificate to everyone here"
+
+
+def failures(report: Report) -> dict[str, str]:
+    return {finding.id: finding.message for finding in report.findings if finding.status is Status.FAIL}
+
+
+def status_of(report: Report, check: str) -> Status:
+    return next(finding.status for finding in report.findings if finding.id == check)
+
+
+def put(name: str, content: str | bytes = "x", mode: int = 0o644) -> Callable[[Path], None]:
+    def damage(tree: Path) -> None:
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.chmod(mode)
+
+    return damage
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda tree: (tree / name).unlink()
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def damage(tree: Path) -> None:
+        text = (tree / name).read_text()
+        assert old in text
+        (tree / name).write_text(text.replace(old, new))
+
+    return damage
+
+
+def symlink(name: str, target: str) -> Callable[[Path], None]:
+    def damage(tree: Path) -> None:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).symlink_to(target)
+
+    return damage
+
+
+def pem(der: bytes) -> str:
+    return f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(der).decode()}-----END CERTIFICATE-----\n"
+
+
+WANTS = "etc/systemd/system/multi-user.target.wants"
+UNITS = "usr/lib/systemd/system"
+
+DAMAGE = [
+    ("os-release", "other distribution", edit("usr/lib/os-release", "ID=debian", "ID=ubuntu")),
+    ("os-release", "other release", edit("usr/lib/os-release", "bookworm", "trixie")),
+    ("os-release", "none", remove("usr/lib/os-release")),
+    ("architecture", "arm64", put("usr/bin/dpkg", b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, 183))),
+    ("kernel", "zeroed", put(f"boot/vmlinuz-{KERNEL}", bytes(4096))),
+    ("kernel", "no modules", remove(f"usr/lib/modules/{KERNEL}/modules.dep")),
+    ("initrd", "zeroed", put(f"boot/initrd.img-{KERNEL}", bytes(4096))),
+    ("boot-loader", "no configuration", remove("boot/grub/grub.cfg")),
+    ("boot-loader", "other label", edit("boot/grub/grub.cfg", "LABEL=img-rootfs", "LABEL=other")),
+    ("boot-loader", "old kernel", edit("boot/grub/grub.cfg", f"initrd.img-{KERNEL}", "initrd.img-5.0")),
+    ("fstab", "other label", edit("etc/fstab", "LABEL=img-rootfs", "LABEL=cloudimg-rootfs")),
+    ("fstab", "no root", edit("etc/fstab", " / ", " /srv ")),
+    ("packages", "half-installed", edit("var/lib/dpkg/status", "cloud-init\nStatus: install ok installed",
+                                        "cloud-init\nStatus: install ok half-configured")),
+    ("packages", "missing", edit("var/lib/dpkg/status", "Package: keepalived", "Package: other")),
+    ("packages", "interrupted", put("var/lib/dpkg/updates/0001")),
+    ("haproxy", "missing", remove("usr/sbin/haproxy")),
+    ("haproxy", "enabled", symlink(f"{WANTS}/haproxy.service", "/lib/systemd/system/haproxy.service")),
+    ("keepalived", "missing", remove("usr/sbin/keepalived")),
+    ("keepalived", "enabled", symlink(f"{WANTS}/keepalived.service", "/lib/systemd/system/keepalived.service")),
+    ("agent-entry-points", "missing", remove("usr/local/bin/amphora-agent")),
+    ("agent-files", "module missing", remove(f"{SITE}/octavia/agent.py")),
+    ("agent-files", "module cut off", put(f"{SITE}/octavia/agent.py", "pa")),
+    ("agent-services", "not enabled", remove(f"{WANTS}/prometheus-proxy.service")),
+    ("agent-services", "no certs-ramfs", remove(f"{UNITS}/certs-ramfs.service")),
+    ("cloud-init-datasources", "other", put("etc/cloud/cloud.cfg.d/99.cfg", "datasource_list: [Ec2]\n")),
+    ("sshd", "missing", remove("usr/sbin/sshd")),
+    ("sshd", "not enabled", remove(f"{WANTS}/ssh.service")),
+    ("root-password", "set", edit("etc/shadow", "root:*", "root:$6$salt$hash")),
+    ("root-password", "empty", edit("etc/shadow", "root:*", "root:")),
+    ("user-passwords", "set", edit("etc/shadow", "haproxy:!", "haproxy:$6$salt$hash")),
+    ("user-passwords", "by cloud-init", put("etc/cloud/cloud.cfg.d/98.cfg",
+                                            "users:\n - name: a\n   plain_text_passwd: b\n")),
+    ("ssh-host-keys", "key", put("etc/ssh/ssh_host_ed25519_key")),
+    ("authorized-keys", "root's", put("root/.ssh/authorized_keys", "ssh-ed25519 AAAA\n")),
+    ("machine-id", "set", put("etc/machine-id", "0123456789abcdef0123456789abcdef\n")),
+    ("package-lists", "apt lists", put("var/lib/apt/lists/deb.debian.org_dists_bookworm_InRelease")),
+    ("package-lists", "pip cache", put("root/.cache/pip/http/abc")),
+    ("build-dependencies", "compiler", edit("var/lib/dpkg/status", "Package: gcc-12-base", "Package: gcc-12")),
+    ("host-certificates", "installed", put("usr/local/share/ca-certificates/ours.crt", pem(CERTIFICATE))),
+    ("host-certificates", "in the bundle", put("etc/ssl/certs/ca-certificates.crt", pem(b"other") + pem(CERTIFICATE))),
+    ("proxies", "apt", put("etc/apt/apt.conf.d/60proxy", 'Acquire::http::Proxy "http://proxy.example:3128";\n')),
+    ("proxies", "environment", put("etc/environment", "https_proxy=http://proxy.example:3128\n")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "how", "damage"), DAMAGE, ids=[f"{d[0]}-{d[1]}".replace(" ", "-") for d in DAMAGE])
+def test_damage_is_named_by_its_check(
+    tree: Path, make_image: ImageMaker, expectation: Expectation, check: str, how: str, damage: Callable[[Path], object]
+) -> None:
+    damage(tree)
+    if how == "no modules":
+        (tree / f"usr/lib/modules/{KERNEL}").rmdir()
+    lent = (hashlib.sha256(CERTIFICATE).hexdigest(),)
+    report = validate(make_image(), replace(expectation, lent_certificates=lent))
+    assert set(failures(report)) == {check}
+
+
+def test_no_kernel(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    (tree / f"boot/vmlinuz-{KERNEL}").unlink()
+    assert set(failures(validate(make_image(), expectation))) == {"kernel", "initrd", "boot-loader"}
+
+
+def test_no_initrd(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    (tree / f"boot/initrd.img-{KERNEL}").unlink()
+    assert set(failures(validate(make_image(), expectation))) == {"initrd", "boot-loader"}
+
+
+def test_agent_without_its_interpreter(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    (tree / "usr/bin/python3").unlink()
+    assert set(failures(validate(make_image(), expectation))) == {"agent-entry-points", "agent-files"}
+
+
+def test_this_hosts_name_server(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    (tree / "etc/resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
+    report = validate(make_image(), expectation)
+    if status_of(report, "resolv-conf") is Status.SKIP:
+        pytest.skip("this host has no name server of its own")
+    assert set(failures(report)) == {"resolv-conf"}
+
+
+def test_too_full(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    (tree / "ballast").write_bytes(os.urandom(28 * 2**20))
+    assert set(failures(validate(make_image(root_mib=40), expectation))) == {"free-space"}
+
+
+def first_bytes(image: Path) -> bytes:
+    """Enough to see the superblock and the journal: what a mount that writes would change."""
+    with image.open("rb") as file:
+        return file.read(32 * 2**20)
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2", "vhd", "tar", "tgz", "squashfs"])
+def test_good_image_of_every_type(make_image: ImageMaker, expectation: Expectation, kind: str) -> None:
+    image = make_image(kind)
+    before = first_bytes(image)
+    report = validate(image, expectation)
+    assert failures(report) == {}
+    assert report.ok
+    assert all(f.status is not Status.WARN for f in report.findings)
+    skips = {finding.id for finding in report.findings if finding.status is Status.SKIP}
+    deep = {"secrets", "checksum"} | ({"resolv-conf"} & skips)
+    no_disk = {"virtual-size", "partitions", "filesystem-clean", "free-space", "boot-loader", "fstab"}
+    assert skips == deep | (no_disk if kind in ("tar", "tgz", "squashfs") else set())
+    assert first_bytes(image) == before
+
+
+def test_gpt_disk(make_image: ImageMaker, expectation: Expectation) -> None:
+    assert failures(validate(make_image(table="gpt"), expectation)) == {}
+
+
+def test_wrong_label_of_the_file_system(make_image: ImageMaker, expectation: Expectation) -> None:
+    assert set(failures(validate(make_image(label="other"), expectation))) == {"boot-loader", "fstab"}
+
+
+def test_wrong_size(make_image: ImageMaker, expectation: Expectation) -> None:
+    assert set(failures(validate(make_image(), replace(expectation, size_gib=2)))) == {"virtual-size"}
+
+
+def test_sshd_that_nobody_asked_for(make_image: ImageMaker, expectation: Expectation) -> None:
+    assert set(failures(validate(make_image(), replace(expectation, sshd=False)))) == {"sshd"}
+
+
+def test_missing_root_password(make_image: ImageMaker, expectation: Expectation) -> None:
+    assert set(failures(validate(make_image(), replace(expectation, root_password=True)))) == {"root-password"}
+
+
+def overwrite(image: Path, offset: int, content: bytes) -> None:
+    with image.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+@pytest.mark.parametrize(
+    ("check", "offset", "content"),
+    [
+        ("boot-loader", 0, bytes(440)),
+        ("boot-loader", 60 * 512, bytes(512)),
+        ("partitions", 446, b"\x00"),
+        ("partitions", 446 + 12, struct.pack("<I", DISK := 2**30 // 512)),
+        # The superblock's state: errors were seen.
+        ("filesystem-clean", 2**20 + 1024 + 58, b"\x02\x00"),
+    ],
+)
+def test_damaged_disk(
+    make_image: ImageMaker, expectation: Expectation, check: str, offset: int, content: bytes
+) -> None:
+    image = make_image()
+    overwrite(image, offset, content)
+    assert check in failures(validate(image, expectation))
+
+
+def test_root_that_cannot_be_mounted(make_image: ImageMaker, expectation: Expectation) -> None:
+    image = make_image()
+    overwrite(image, 2**20 + 1024, bytes(4096))
+    report = validate(image, expectation)
+    assert "filesystem-clean" in failures(report)
+    assert status_of(report, "haproxy") is Status.SKIP
+
+
+@pytest.mark.parametrize("cut", [1, 512, 4096, 65536, 200_000, "half", "header", "all"])
+def test_truncated_qcow2(make_image: ImageMaker, expectation: Expectation, cut: int | str) -> None:
+    image = make_image("qcow2")
+    size = image.stat().st_size
+    os.truncate(
+        image, {"half": size // 2, "header": 40, "all": 0}.get(str(cut)) or (size - cut if isinstance(cut, int) else 0)
+    )
+    assert set(failures(validate(image, expectation))) == {"image-intact"}
+
+
+def test_qcow2_with_damaged_tables(make_image: ImageMaker, expectation: Expectation) -> None:
+    image = make_image("qcow2")
+    overwrite(image, 65536, bytes(64))  # the refcount table
+    assert "image-intact" in failures(validate(image, expectation))
+
+
+@pytest.mark.parametrize("kind", ["tar", "tgz", "squashfs"])
+@pytest.mark.parametrize("cut", [600, 10_000])
+def test_truncated_archive(make_image: ImageMaker, expectation: Expectation, kind: str, cut: int) -> None:
+    image = make_image(kind)
+    size = image.stat().st_size
+    # tar pads its end with zeros that nobody misses.
+    os.truncate(image, size - cut - (10240 if kind == "tar" else 0) if size > 25_000 else size // 2)
+    failed = failures(validate(image, expectation))
+    assert "image-intact" in failed
+
+
+def test_truncated_raw(make_image: ImageMaker, expectation: Expectation) -> None:
+    image = make_image()
+    os.truncate(image, 2**29)
+    assert "partitions" in failures(validate(image, expectation))
+
+
+def test_backing_file_is_refused_before_opening(
+    make_image: ImageMaker, expectation: Expectation, tmp_path: Path
+) -> None:
+    raw, overlay = make_image(), tmp_path / "overlay.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", "-b", raw, "-F", "raw", overlay)
+    found = failures(validate(overlay, expectation))
+    assert set(found) == {"image-intact"}
+    assert "backing file" in found["image-intact"]
+
+
+def test_external_data_file_is_refused(make_image: ImageMaker, expectation: Expectation, tmp_path: Path) -> None:
+    raw, image = make_image(), tmp_path / "external.qcow2"
+    qemu_img("convert", "-O", "qcow2", "-o", f"data_file={tmp_path / 'data'}", raw, image)
+    assert "external file" in failures(validate(image, expectation))["image-intact"]
+
+
+def qemu_img(*arguments: str | Path) -> None:
+    subprocess.run(["qemu-img", *arguments], check=True, capture_output=True)
+
+
+def test_size_in_the_record(make_image: ImageMaker, expectation: Expectation, beside: Callable[..., None]) -> None:
+    image = make_image("qcow2")
+    entry = {"type": "qcow2", "path": str(image), "sha256": "0" * 64, "bytes": image.stat().st_size}
+    beside(image, artifacts=[entry])
+    assert failures(validate(image, expectation)) == {}
+    assert set(failures(validate(image, expectation, deep=True))) == {"checksum"}
+    beside(image, artifacts=[{**entry, "bytes": 5}])
+    assert set(failures(validate(image, expectation))) == {"image-intact"}
+
+
+def test_secrets_anywhere_in_the_image(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    key = "-----BEGIN KEY-----\nc2VjcmV0IHNlY3JldA==\n-----END KEY-----\n"
+    secret = replace(expectation, secrets={"password": "correct horse", "key": key, "absent": "battery staple"})
+    (tree / "usr/share").mkdir(parents=True)
+    (tree / "usr/share/blob").write_bytes(b"\xff\0\xfe correct horse\0")
+    (tree / "usr/share/pem").write_text("-----BEGIN KEY-----\nnot ours\n-----END KEY-----\n")
+    image = make_image("qcow2")
+    assert failures(validate(image, secret)) == {}
+    found = failures(validate(image, secret, deep=True))
+    assert found == {"secrets": "password is in /usr/share/blob"}
+
+
+def test_multi_line_secret(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    key = "-----BEGIN KEY-----\nc2VjcmV0IHNlY3JldA==\n-----END KEY-----\n"
+    (tree / "etc/key").write_text("before\n" + key + "after\n")
+    report = validate(make_image(), replace(expectation, secrets={"key": key}), deep=True)
+    assert failures(report) == {"secrets": "key is in /etc/key"}
+
+
+def test_falls_back_to_a_conversion(
+    make_image: ImageMaker, expectation: Expectation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise HostError("no FUSE here")
+
+    image = make_image("qcow2")
+    monkeypatch.setattr(mounts, "exported", broken)
+    report = validate(image, expectation)
+    assert report.ok
+    assert status_of(report, "image-access") is Status.WARN
+
+
+def test_expectation_from_the_record(
+    make_image: ImageMaker, expectation: Expectation, beside: Callable[..., None]
+) -> None:
+    image = make_image()
+    beside(image, expectation=to_json(expectation))
+    assert expectation_for(image) == expectation
+    assert validate(image).ok
+
+
+def test_expectation_from_the_manifests(tree: Path, make_image: ImageMaker) -> None:
+    (tree / "etc/dib-manifests").mkdir()
+    (tree / "etc/dib-manifests/dib_arguments").write_text(
+        "-a amd64 -o x --image-size 1 vm debian-minimal haproxy-octavia\n"
+    )
+    (tree / "etc/dib-manifests/dib_environment").write_text('declare -x DIB_RELEASE="trixie"\n')
+    image = make_image("qcow2")
+    found = expectation_for(image)
+    assert (found.distribution, found.release, found.size_gib, found.arch) == ("debian", "trixie", 1, "amd64")
+    assert set(failures(validate(image))) == {"os-release"}
+
+
+def test_nothing_known_still_checks_the_image(tree: Path, make_image: ImageMaker) -> None:
+    (tree / "etc/ssh").mkdir()
+    (tree / "etc/ssh/ssh_host_rsa_key").write_text("x")
+    assert set(failures(validate(make_image()))) == {"ssh-host-keys"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"x", b"hello\n" * 1000, bytes(2**20), b"QFI\xfb" + b"\xff" * 600, b"hsqs" + bytes(99)]
+)
+def test_anything_else_is_a_report(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "image.qcow2"
+    path.write_bytes(content)
+    assert not validate(path, Expectation()).ok
+
+
+def test_no_file_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        validate(tmp_path / "none.qcow2")
+
+
+def test_links_do_not_reach_the_host(
+    tree: Path, make_image: ImageMaker, expectation: Expectation, tmp_path: Path
+) -> None:
+    host = tmp_path / "host-file"
+    host.write_text("haproxy.service")
+    for name in ("etc/environment", "etc/machine-id"):
+        (tree / name).unlink(missing_ok=True)
+        (tree / name).symlink_to(f"../../../../../../../..{host}")
+    assert failures(validate(make_image("tar"), expectation)) == {}
