@@ -14,6 +14,7 @@ from typing import TextIO
 
 from diskimage_create import process
 from diskimage_create.errors import BuildError, HostError
+from diskimage_create.host import HostFacts
 from diskimage_create.model import BuildPlan, ImageSpec
 from diskimage_create.plan import uses_foreign_root_password
 from diskimage_create.progress import Tracker
@@ -54,7 +55,7 @@ def run_build(plan: BuildPlan, work: Workspace, tracker: Tracker, log: TextIO) -
 
 @contextmanager
 def build_log(spec: ImageSpec) -> Iterator[TextIO]:
-    """The log beside the image; with ``--logfile`` a second one there. Written as the build goes, kept when it fails."""
+    """The log beside the image, and where ``--logfile`` says; written as the build goes, kept when it fails."""
     path = spec.output.with_name(f"{spec.output.name}.log")
     with path.open("w", encoding="utf-8", buffering=1) as log:
         try:
@@ -81,6 +82,12 @@ def secrets(plan: BuildPlan) -> dict[str, str]:
     if plan.spec.root_password is not None:
         found["root password"] = plan.spec.root_password
     return found
+
+
+def lent(plan: BuildPlan, host: HostFacts) -> dict[str, str]:
+    """Variable -> text of the host's settings that the build may use and the image must not keep."""
+    settings = {**host.package_index, **{k: v for k, v in host.proxies.items() if k.lower() != "no_proxy"}}
+    return {name: value for name, value in settings.items() if plan.environment[name].value == value}
 
 
 def redactor(hidden: Mapping[str, str]) -> Callable[[str], str]:

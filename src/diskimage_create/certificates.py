@@ -35,3 +35,21 @@ def fingerprints_in(content: bytes) -> list[str]:
         except binascii.Error:
             continue
     return found
+
+
+def marks(files: Iterable[Path]) -> dict[str, str]:
+    """Name of a PEM file -> a line of its certificate that no other file holds, to search for in all content.
+
+    The end of a certificate is its signature; the beginning may be the same in two.
+    """
+    found = {}
+    for file in files:
+        try:
+            blocks = _PEM.findall(file.read_bytes())
+        except OSError:
+            continue
+        for number, block in enumerate(blocks):
+            lines = block.decode("ascii", errors="replace").split()
+            if len(lines) > 2:
+                found[f"certificate {file.name} {number + 1}"] = lines[-2]
+    return found

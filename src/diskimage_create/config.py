@@ -111,7 +111,8 @@ def read(request: Request) -> ImageSpec:
     _check_required_variables(reader, os_entry)
     if reader.problems:
         raise InputError(reader.problems)
-    assert output is not None and size is not None
+    assert output is not None
+    assert size is not None
     return ImageSpec(
         profile=profile.name,
         arch=arch,

@@ -26,7 +26,8 @@ OURS = Path(__file__).parent / "elements"
 def builtin() -> Path:
     """The directory of diskimage-builder's own elements, found without importing it."""
     spec = find_spec("diskimage_builder")
-    assert spec is not None and spec.submodule_search_locations is not None
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     return Path(next(iter(spec.submodule_search_locations))) / "elements"
 
 
@@ -60,7 +61,7 @@ def closure(wanted: Sequence[str], available: Mapping[str, Element]) -> list[Ele
     """
     problems: list[Problem] = []
     chosen = dict.fromkeys(wanted)
-    asked_by = {name: "the element list" for name in wanted}
+    asked_by = dict.fromkeys(wanted, "the element list")
     provider: dict[str, str] = {}
     queue = deque(chosen)
     while queue:

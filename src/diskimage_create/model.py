@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ EXTENSIONS: Mapping[str, str] = {
 }
 
 
-class Source(str, Enum):
+class Source(StrEnum):
     """Where the value of an option or a variable came from."""
 
     FLAG = "flag"
@@ -125,7 +125,7 @@ class BuildPlan:
     notes: tuple[str, ...] = ()
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """The outcome of one check."""
 
     PASS = "pass"

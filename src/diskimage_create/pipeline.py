@@ -19,7 +19,7 @@ from pathlib import Path
 from diskimage_create import build as builds
 from diskimage_create import docker, process, profiles, record, requirements, validate
 from diskimage_create import plan as plans
-from diskimage_create.certificates import fingerprints
+from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.convert import convert
 from diskimage_create.errors import ImageRejected
 from diskimage_create.host import HostFacts
@@ -74,10 +74,10 @@ def build(plan: BuildPlan, host: HostFacts, display: Display, options: BuildOpti
         for image, artifact in zip(finished, artifacts, strict=True):
             made = record.make(
                 plan,
-                artifact,
+                [artifact, *(other for other in artifacts if other is not artifact)],
+                image.report,
                 packages=packages,
                 timings=[*tracker.timings, total],
-                report=image.report,
                 expectation=validate.to_json(expected),
                 tools=_tool_versions(),
                 started=started,
@@ -88,13 +88,12 @@ def build(plan: BuildPlan, host: HostFacts, display: Display, options: BuildOpti
 
 
 def _expectation(plan: BuildPlan, host: HostFacts) -> Expectation:
-    expected = plans.expectation(plan, profiles.load(plan.spec.profile))
+    """What the image must be, and what of this host it must not hold."""
+    lent = host.ca_certificates if "DISKIMAGE_CREATE_CA_BUNDLE" in plan.environment else ()
     return replace(
-        expected,
-        secrets=builds.secrets(plan),
-        lent_certificates=fingerprints(host.ca_certificates)
-        if "DISKIMAGE_CREATE_CA_BUNDLE" in plan.environment
-        else (),
+        plans.expectation(plan, profiles.load(plan.spec.profile)),
+        secrets=builds.secrets(plan) | builds.lent(plan, host) | marks(lent),
+        lent_certificates=fingerprints(lent),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,30 +27,31 @@ def sha256(path: Path) -> str:
 
 def make(
     plan: BuildPlan,
-    artifact: Artifact,
+    artifacts: Sequence[Artifact],
+    report: Report | None,
     *,
     packages: Iterable[Mapping[str, str]],
     timings: Iterable[PhaseTiming],
-    report: Report | None,
     expectation: Mapping[str, Any],
     tools: Mapping[str, str],
     started: datetime,
 ) -> dict[str, Any]:
-    """The record of one artifact, as it is written beside it. Secrets are not in it.
+    """The record of one image, as it is written beside it. Secrets are not in it.
 
+    :param artifacts: all that the build made, the image itself first
+    :param report: how the image itself was found to be; None where nobody looked
     :param timings: the last one is that of the whole build
     """
     planned = plans.as_json(plan)
     steps = list(timings)
+    image = artifacts[0]
     return {
         "schema": RECORD_SCHEMA,
-        "image": {**planned["image"], "types": [artifact.type], "output": str(artifact.path)},
-        "artifact": {
-            "type": artifact.type,
-            "file": artifact.path.name,
-            "sha256": artifact.sha256,
-            "bytes": artifact.bytes,
-        },
+        "image": {**planned["image"], "types": [image.type], "output": str(image.path)},
+        "artifacts": [
+            {"type": made.type, "path": made.path.name, "sha256": made.sha256, "bytes": made.bytes}
+            for made in artifacts
+        ],
         "built": True,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(steps[-1].seconds, 1),
@@ -66,7 +67,7 @@ def make(
         "timings": [
             {"phase": timing.phase, "script": timing.script, "seconds": round(timing.seconds, 3)} for timing in steps
         ],
-        "validation": report.as_json() | {"image": artifact.path.name} if report else None,
+        "validation": report.as_json() | {"image": image.path.name} if report else None,
         "expectation": dict(expectation),
     }
 

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diskimage_create.certificates import fingerprints_in
 from diskimage_create.model import Expectation
 from diskimage_create.validate import qcow2
 from diskimage_create.validate.checks.agent import record_entries
 from diskimage_create.validate.checks.boot import parse_bls_entry, parse_grub_config
 from diskimage_create.validate.checks.identity import can_log_in, parse_shadow
-from diskimage_create.validate.checks.leftovers import certificate_digests, is_build_tool, nameservers, sets_proxy
+from diskimage_create.validate.checks.leftovers import is_build_tool, nameservers, sets_proxy
 from diskimage_create.validate.checks.system import _is_release, parse_elf_machine, parse_os_release
 from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, parse_sfdisk, parse_superblock
 from diskimage_create.validate.expect import from_json, from_manifests, to_json
@@ -199,9 +200,9 @@ def test_certificates_in_any_form() -> None:
     begin, end = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
     texts = f"x\n{begin}{body}{end}{begin}A{end}"
     digest = hashlib.sha256(der).hexdigest()
-    assert certificate_digests(texts.encode()) == {digest}
-    assert certificate_digests(der) == {digest}
-    assert certificate_digests(b"text") == set()
+    assert set(fingerprints_in(texts.encode())) == {digest}
+    assert set(fingerprints_in(der)) == {digest}
+    assert fingerprints_in(b"text") == []
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,15 @@ if [ -z "${DIB_DEBIAN_KERNEL:-}" ]; then
 fi
 export DIB_DEBIAN_KERNEL
 
+# No manual pages (there is no man to show them) and no translations (the locales of which are not generated).
+DIB_DEBIAN_DPKG_OPTIONS=${DIB_DEBIAN_DPKG_OPTIONS-path-exclude=/usr/share/man/* path-exclude=/usr/share/locale/*/LC_MESSAGES/* path-include=/usr/share/locale/en*/LC_MESSAGES/*}
+
 # What every hook may rely on comes with the bootstrap itself, with all suites in view: nothing is installed twice, in
 # the release's version and then in the security archive's. (One line, quoted for the shell that runs mmdebstrap.)
 DIB_DEBIAN_BASE_PACKAGES="busybox,ca-certificates,gnupg,libnss-systemd,libpam-systemd,python3,sudo,systemd-sysv,systemd-timesyncd"
 DIB_MMDEBSTRAP_EXTRA_ARGS="${DIB_MMDEBSTRAP_EXTRA_ARGS:-} --include=$DIB_DEBIAN_BASE_PACKAGES --skip=cleanup/apt/lists"
+read -ra _debian_minimal_options <<< "$DIB_DEBIAN_DPKG_OPTIONS"
+DIB_MMDEBSTRAP_EXTRA_ARGS+="$(printf " --dpkgopt='%s'" "${_debian_minimal_options[@]}")"
+unset _debian_minimal_options
 DIB_MMDEBSTRAP_EXTRA_ARGS+=" --setup-hook='echo \"$(sed -n '/^default:/d; s/^[^:]*://p' <<< "$DIB_APT_SOURCES_CONF")\" > \"\$1/etc/apt/sources.list.d/suites.list\"'"
-export DIB_DEBIAN_BASE_PACKAGES DIB_MMDEBSTRAP_EXTRA_ARGS
+export DIB_DEBIAN_BASE_PACKAGES DIB_DEBIAN_DPKG_OPTIONS DIB_MMDEBSTRAP_EXTRA_ARGS

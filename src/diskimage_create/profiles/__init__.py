@@ -44,7 +44,7 @@ def load(name: str) -> Profile:
     path = _HERE / f"{name}.yaml"
     if name not in names():
         raise KeyError(name)
-    data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (both are safe loaders)
     return Profile(
         name=name,
         title=data["title"],

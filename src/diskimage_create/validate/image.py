@@ -19,7 +19,7 @@ from diskimage_create.validate.root import ImageRoot
 _DRIVERS = {"qcow2": "qcow2", "raw": "raw", "vhd": "vpc"}
 
 
-class Damaged(Exception):  # noqa: N818
+class Damaged(Exception):
     """The image cannot be opened; ``check`` is the check that this fails."""
 
     def __init__(self, check: str, message: str) -> None:
@@ -28,7 +28,7 @@ class Damaged(Exception):  # noqa: N818
         self.message = message
 
 
-class Unavailable(Exception):  # noqa: N818
+class Unavailable(Exception):
     """Something that a check needs is not there to be looked at; the check is skipped with this reason."""
 
 

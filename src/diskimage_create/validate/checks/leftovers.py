@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from diskimage_create.certificates import fingerprints_in
 from diskimage_create.model import Expectation
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.packages import read_packages
@@ -49,8 +47,6 @@ _CERTIFICATE_FILES = (
     "/usr/share/pki/ca-trust-source/anchors/*",
 )
 _LOCAL_CERTIFICATES = _CERTIFICATE_FILES[:2] + _CERTIFICATE_FILES[3:4]
-
-_PEM = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----(.*?)-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL)
 
 _PROXY_FILES = (
     "/etc/apt/apt.conf",
@@ -127,21 +123,7 @@ def host_certificates(view: ImageView, expectation: Expectation) -> Outcome:
 def _certificates(root: ImageRoot, patterns: Iterable[str]) -> Iterator[tuple[str, set[str]]]:
     for pattern in patterns:
         for name in root.glob(pattern):
-            yield name, certificate_digests(root.read_bytes(name) or b"")
-
-
-def certificate_digests(content: bytes) -> set[str]:
-    """SHA-256 of the DER form of every certificate in a file, PEM or DER."""
-    bodies = _PEM.findall(content)
-    if not bodies and content.startswith(b"\x30\x82"):
-        return {hashlib.sha256(content).hexdigest()}
-    digests = set()
-    for body in bodies:
-        try:
-            digests.add(hashlib.sha256(base64.b64decode(body)).hexdigest())
-        except binascii.Error:
-            continue
-    return digests
+            yield name, set(fingerprints_in(root.read_bytes(name) or b""))
 
 
 @check("proxies", "No proxy of the build host is configured")
