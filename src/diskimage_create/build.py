@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+import yaml
+
 from diskimage_create import process
 from diskimage_create.errors import BuildError, HostError
 from diskimage_create.host import HostFacts
@@ -25,6 +27,8 @@ _FENCE = (
     *("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--mount-proc", "--mount", "--ipc"),
     *("--kill-child=SIGKILL", "--"),
 )
+#: The password of an address, or the token that stands in its place
+_CREDENTIALS = re.compile(r"(?:://|^)(?:[^/@\s:]*:)?([^/\s]+)@")
 #: What a build may know of the user's environment beyond the plan
 _INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "SOURCE_DATE_EPOCH")
 
@@ -74,11 +78,12 @@ def _failure(status: int, tracker: Tracker) -> BuildError:
 
 def secrets(plan: BuildPlan) -> dict[str, str]:
     """Name -> text of everything that no log, record or image may hold."""
-    found = {name: setting.value for name, setting in plan.environment.items() if setting.secret}
-    for name, value in list(found.items()):
-        # Of an address it is the password alone: the host part is no secret, and stands in the image.
-        if match := re.search(r"://[^/@\s:]*:?([^/@\s]+)@", value):
-            found[name] = match[1]
+    found: dict[str, str] = {}
+    for name, setting in plan.environment.items():
+        if setting.secret and setting.value:
+            # Of an address it is the password alone: the host part is no secret, and stands in the image.
+            texts = _CREDENTIALS.findall(setting.value) or [setting.value]
+            found |= {f"{name} {number}" if number > 1 else name: text for number, text in enumerate(texts, 1)}
     if plan.spec.root_password is not None:
         found["root password"] = plan.spec.root_password
     return found
@@ -91,10 +96,11 @@ def lent(plan: BuildPlan, host: HostFacts) -> dict[str, str]:
 
 
 def redactor(hidden: Mapping[str, str]) -> Callable[[str], str]:
-    """A function that replaces every secret in a text."""
-    if not hidden:
+    """A function that replaces every secret in a line; one of several lines is found by each of them."""
+    lines = {line for value in hidden.values() for line in (value, *value.splitlines()) if line.strip()}
+    if not lines:
         return lambda text: text
-    pattern = re.compile("|".join(re.escape(value) for value in sorted(hidden.values(), key=len, reverse=True)))
+    pattern = re.compile("|".join(re.escape(line) for line in sorted(lines, key=len, reverse=True)))
     return lambda text: pattern.sub("***", text)
 
 
@@ -116,12 +122,26 @@ def _environment(plan: BuildPlan, work: Workspace) -> dict[str, str]:
         "DIB_PYTHON_EXEC": sys.executable,
     }
     environment |= {name: setting.value for name, setting in plan.environment.items()}
+    environment["DIB_BLOCK_DEVICE_CONFIG"] = _disk_in(work, environment["DIB_BLOCK_DEVICE_CONFIG"])
     if spec.root_password is not None:
         if uses_foreign_root_password(plan.resolved):
             environment["DIB_PASSWORD"] = spec.root_password
         else:
             environment["DISKIMAGE_CREATE_ROOT_PASSWORD_FILE"] = str(_password_file(spec.root_password, work))
     return environment
+
+
+def _disk_in(work: Workspace, layout: str) -> str:
+    """The layout with the disk's file in the workspace itself.
+
+    diskimage-builder's own place for it may be a tmpfs in the build's mount namespace: of a
+    loop device that outlives a killed build nobody could then tell whose it was.
+    """
+    nodes = yaml.safe_load(layout)
+    for node in nodes:
+        if "local_loop" in node:
+            node["local_loop"] = {"directory": str(work.disk), **node["local_loop"]}
+    return str(yaml.safe_dump(nodes, sort_keys=False))
 
 
 def _password_file(password: str, work: Workspace) -> Path:

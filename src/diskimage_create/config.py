@@ -20,6 +20,8 @@ from diskimage_create.host import HostFacts
 from diskimage_create.model import EXTENSIONS, ImageSpec, Setting, Source
 from diskimage_create.profiles import Profile, matches
 
+#: Of an output's name: file systems allow 255, and we add extensions
+_LONGEST_NAME = 200
 ARCHITECTURES = ("i386", "amd64", "armhf", "arm64", "aarch64", "ppc64le")
 
 #: Debian's names differ for two of them
@@ -29,18 +31,21 @@ _DEBIAN_ARCH = {"aarch64": "arm64", "ppc64le": "ppc64el"}
 _CONSUMED = frozenset(
     {"DIB_ELEMENTS", "DIB_LOCAL_ELEMENTS", "DIB_LOCAL_ELEMENTS_PATH", "DIB_REPO_PATH", "DIB_PASSWORD", "DIB_RELEASE"}
 )
+#: Variables that are read before ``--env`` could set them
+_NOT_BY_ENV = (_CONSUMED - {"DIB_PASSWORD"}) | {"ELEMENTS_PATH", "ELEMENTS_REPO_PATH", "OCTAVIA_REPO_PATH"}
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL", re.IGNORECASE)
-_URL_WITH_PASSWORD = re.compile(r"://[^/@\s]+:[^/@\s]+@")
+# A token alone is a credential of https://; git@ of ssh:// is none.
+_URL_WITH_PASSWORD = re.compile(r"(?:://|^)[^/@\s:]*:[^/\s]+@|https?://[^/\s]+@", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Request:
     """What the user said, unchecked. None: nothing was said."""
 
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)
     """Long name of the option (with underscores) -> its value"""
     sources: Mapping[str, Source]
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     host: HostFacts
     cwd: Path = field(default_factory=Path.cwd)
 
@@ -108,7 +113,7 @@ def read(request: Request) -> ImageSpec:
     elements = _elements(reader, profile, facts, environment)
     password = _root_password(reader)
     work_dir, logfile = _directories(reader)
-    _check_required_variables(reader, os_entry)
+    _check_required_variables(reader, os_entry, environment)
     if reader.problems:
         raise InputError(reader.problems)
     assert output is not None
@@ -169,7 +174,7 @@ def _arch(reader: Reader, os_entry: Mapping[str, Any]) -> str:
 
 def _size(reader: Reader, profile: Profile, os_entry: Mapping[str, Any]) -> int | None:
     text = str(reader.value("size", default=profile.size_gib))
-    if not re.fullmatch(r"[0-9]+", text) or int(text) == 0:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,5}", text):
         reader.problem(
             f"size {text!r} is not a positive whole number", reader.where("size"), "gigabytes, e.g. --size 5"
         )
@@ -196,15 +201,17 @@ def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path | No
     where = reader.where("output")
     # "-o x.qcow2 -t qcow2" and "-o x -t qcow2" mean the same.
     for name in types:
-        if path.name.endswith(EXTENSIONS.get(name, "\0")):
+        if path.name.endswith(EXTENSIONS.get(name, "\0")) and path.name != EXTENSIONS[name]:
             path = path.with_name(path.name.removesuffix(EXTENSIONS[name]))
             break
-    if not path.name or text.endswith("/") or path.is_dir():
+    if not path.name or text.endswith("/") or os.path.isdir(path):
         reader.problem(f"{text} is a directory", where, "name a file in it")
-    elif not path.parent.is_dir():
+    elif not os.path.isdir(path.parent):
         reader.problem(f"directory {path.parent} does not exist", where, f"mkdir -p {path.parent}")
     elif not os.access(path.parent, os.W_OK):
         reader.problem(f"directory {path.parent} is not writable", where)
+    elif len(path.name) > _LONGEST_NAME:
+        reader.problem("the file's name is too long", where, f"at most {_LONGEST_NAME} characters")
     elif not re.fullmatch(r"[\w.+:@-]+", path.name, re.ASCII):
         # The name becomes a word of diskimage-builder's shell scripts.
         reader.problem(
@@ -226,13 +233,16 @@ def _facts(reader: Reader, profile: Profile, os_entry: Mapping[str, Any], arch: 
     backend_element = profile.backends.get(backend, "")
     if profile.backends and reader.choice("backend", backend, profile.backends) is None:
         backend_element = ""
+    release = str(reader.value("release", "DIB_RELEASE", os_entry["release"]))
+    if not re.fullmatch(r"[\w.+-]+", release, re.ASCII):
+        reader.problem(f"{release!r} is no name of a release", reader.where("release"), f"e.g. {os_entry['release']}")
     facts: dict[str, Any] = {
         "arch": arch,
         "backend": backend_element,
         "distribution": os_entry["distribution"],
         "family": os_entry["family"],
         "os_element": os_entry["element"],
-        "release": str(reader.value("release", "DIB_RELEASE", os_entry["release"])),
+        "release": release,
         "git_branch": reader.value("git_branch"),
         "package_agent": bool(reader.value("package_agent", default=False)),
         "root_password": reader.options.get("root_password") is not None,
@@ -284,7 +294,12 @@ def _extra_environment(reader: Reader) -> dict[str, Setting]:
     for text in reader.options.get("env") or ():
         name, equals, value = text.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            reader.problem(f"{text!r} is not NAME=VALUE", "--env", "e.g. --env DIB_GRUB_TIMEOUT=5")
+            # What follows an equals sign may be a secret.
+            shown = f"{name}=..." if equals else name
+            reader.problem(f"{shown!r} is not NAME=VALUE", "--env", "e.g. --env DIB_GRUB_TIMEOUT=5")
+        elif name in _NOT_BY_ENV:
+            hint = "use --release" if name == "DIB_RELEASE" else f"export {name} before calling diskimage-create"
+            reader.problem(f"{name} is read before --env could set it", "--env", hint)
         elif name == "DIB_PASSWORD":
             reader.problem("DIB_PASSWORD would be written into the image", "--env", "use --root-password")
         else:
@@ -312,7 +327,8 @@ def _elements(
             hint = "set DIB_LOCAL_ELEMENTS_PATH to the directory that holds them"
             reader.problem("DIB_LOCAL_ELEMENTS is set without a path", "DIB_LOCAL_ELEMENTS", hint)
         names += environ["DIB_LOCAL_ELEMENTS"].split()
-    return (*names, *_split(reader.options.get("element")))
+    # Twice the same is an error to diskimage-builder when the element provides another one.
+    return tuple(dict.fromkeys((*names, *_split(reader.options.get("element")))))
 
 
 def element_search_path(environ: Mapping[str, str], ours: Path, builtin: Path) -> list[Path]:
@@ -353,20 +369,24 @@ def _directories(reader: Reader) -> tuple[Path | None, Path | None]:
     work_dir, logfile = reader.value("work_dir"), reader.value("logfile")
     work = _path(reader, work_dir) if work_dir else None
     log = _path(reader, logfile) if logfile else None
-    if work is not None and work.exists() and not work.is_dir():
+    if work is not None and os.path.lexists(work) and not os.path.isdir(work):
         reader.problem(f"{work} is not a directory", reader.where("work_dir"))
     if work is not None and re.search(r"\s", str(work)):
         reader.problem(
             f"{str(work)!r} has white space, which diskimage-builder cannot cope with", reader.where("work_dir")
         )
-    if log is not None and not log.parent.is_dir():
+    if log is not None and os.path.isdir(log):
+        reader.problem(f"{log} is a directory", reader.where("logfile"), "name a file in it")
+    elif log is not None and not os.path.isdir(log.parent):
         reader.problem(f"directory {log.parent} does not exist", reader.where("logfile"), f"mkdir -p {log.parent}")
     return work, log
 
 
-def _check_required_variables(reader: Reader, os_entry: Mapping[str, Any]) -> None:
+def _check_required_variables(
+    reader: Reader, os_entry: Mapping[str, Any], environment: Mapping[str, Setting]
+) -> None:
     for variable, hint in os_entry.get("requires", {}).items():
-        if not reader.environ.get(variable):
+        if variable not in environment or not environment[variable].value:
             reader.problem(f"{os_entry['distribution']} images need {variable}", variable, hint)
 
 

@@ -36,10 +36,11 @@ def find_all(search_path: Iterable[Path]) -> dict[str, Element]:
     found: dict[str, Element] = {}
     for directory in search_path:
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-            if entry.name not in found and entry.is_dir() and not entry.name.startswith(("__", ".")):
-                path = Path(entry.path).resolve()
-                found[entry.name] = Element(
-                    name=entry.name,
+            path = Path(entry.path).resolve()
+            # Like diskimage-builder, which calls an element behind a symbolic link by the name of its directory.
+            if path.name not in found and entry.is_dir() and not path.name.startswith(("__", ".")):
+                found[path.name] = Element(
+                    name=path.name,
                     path=path,
                     depends=_names_in(path / "element-deps"),
                     provides=_names_in(path / "element-provides"),
@@ -107,12 +108,12 @@ def digest(directory: Path) -> str:
             path = os.path.join(root, name)
             relative = os.path.relpath(path, directory)
             if os.path.islink(path):
-                total.update(f"link {relative} {os.readlink(path)}\0".encode())
+                total.update(os.fsencode(f"link {relative} {os.readlink(path)}\0"))
                 continue
             executable = bool(os.stat(path).st_mode & 0o111)
             with open(path, "rb") as file:
                 content = hashlib.sha256(file.read()).hexdigest()
-            total.update(f"file {relative} {executable} {content}\0".encode())
+            total.update(os.fsencode(f"file {relative} {executable} {content}\0"))
     return f"sha256:{total.hexdigest()}"
 
 

@@ -79,6 +79,8 @@ class Interrupted(DiskImageError):
 class CommandFailed(DiskImageError):
     """A program that we ran exited with a status that was not expected."""
 
+    exit_code = BuildError.exit_code
+
     def __init__(self, argv: Sequence[str], returncode: int, output: str) -> None:
         ended = f"exit status {returncode}" if returncode >= 0 else f"signal {-returncode}"
         tail = output.strip().splitlines()[-5:]

@@ -30,7 +30,9 @@ _CA_BUNDLES = (
     Path("/etc/ssl/certs/ca-certificates.crt"),
     Path("/etc/pki/tls/certs/ca-bundle.crt"),
 )
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+PROXY_VARIABLES = tuple(
+    spelling for name in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy") for spelling in (name, name.upper())
+)
 
 
 @dataclass(frozen=True)
@@ -52,21 +54,24 @@ class HostFacts:
     device_mapper: bool
     vfat: bool
     memory_bytes: int
-    apt_sources: tuple[AptSource, ...] = ()
+    apt_sources: tuple[AptSource, ...] = field(default=(), repr=False)
     ca_certificates: tuple[Path, ...] = ()
     """Certificates that an administrator added to those of the distribution"""
     ca_bundle: Path | None = None
-    package_index: Mapping[str, str] = field(default_factory=dict)
+    package_index: Mapping[str, str] = field(default_factory=dict, repr=False)
     """pip's and uv's variables, from the environment and pip's configuration files"""
     unreachable_indexes: tuple[str, ...] = ()
     """Index settings that name a path of this host, which a build cannot see"""
-    proxies: Mapping[str, str] = field(default_factory=dict)
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def mirror(self, distribution: str) -> str | None:
         """The archive that this host itself installs from, when it runs the same distribution."""
         if distribution != self.distribution:
             return None
-        return next((s.uri for s in self.apt_sources if s.suite in (self.codename, "stable", "testing")), None)
+        uris = [s.uri for s in self.apt_sources if s.suite in (self.codename, "stable", "testing")]
+        # Vendors' repositories call their suites so too; only a distribution's archive has updates of them.
+        archives = {s.uri for s in self.apt_sources if s.suite.endswith("-updates")}
+        return next((uri for uri in uris if uri in archives), uris[0] if uris else None)
 
     def security_mirror(self, distribution: str) -> str | None:
         """The security archive that this host itself installs from, when it runs the same distribution."""
@@ -94,12 +99,7 @@ def detect(environ: Mapping[str, str]) -> HostFacts:
         ca_bundle=bundle,
         package_index=index,
         unreachable_indexes=unreachable,
-        proxies={
-            spelling: environ[spelling]
-            for name in _PROXY_VARIABLES
-            for spelling in (name, name.upper())
-            if environ.get(spelling)
-        },
+        proxies={name: environ[name] for name in PROXY_VARIABLES if environ.get(name)},
     )
 
 
@@ -127,10 +127,10 @@ def _has_file_system(name: str) -> bool:
 
 def _apt_sources(directory: Path) -> Iterator[AptSource]:
     """Both formats of sources.list(5); only archives that a build can reach too (http, https)."""
-    files = [directory / "sources.list", *sorted((directory / "sources.list.d").glob("*"))]
-    for path in files:
+    more = sorted(p for p in (directory / "sources.list.d").glob("*") if p.suffix in (".list", ".sources"))
+    for path in [directory / "sources.list", *more]:
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         found = _deb822_sources(text) if path.suffix == ".sources" else _one_line_sources(text)
@@ -141,7 +141,9 @@ def _deb822_sources(text: str) -> Iterator[AptSource]:
     from debian.deb822 import Deb822
 
     for paragraph in Deb822.iter_paragraphs(text):
-        if paragraph.get("Enabled", "yes").lower() in ("no", "false", "0") or "deb" not in paragraph["Types"].split():
+        if paragraph.get("Enabled", "yes").lower() in ("no", "false", "without", "off", "disable", "0"):
+            continue
+        if "deb" not in paragraph.get("Types", "").split():
             continue
         for uri in paragraph.get("URIs", "").split():
             for suite in paragraph.get("Suites", "").split():
@@ -170,7 +172,8 @@ def _package_index(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[st
     unreachable: list[str] = []
     for option, variables in _INDEX_OPTIONS.items():
         for variable in variables:
-            values = (environ.get(variable) or configured.get(option, "")).split()
+            # uv does not read pip's variables: it is told what they say.
+            values = (environ.get(variable) or environ.get(variables[0]) or configured.get(option, "")).split()
             local = [value for value in values if value.startswith(("/", "file:"))]
             unreachable += local
             if kept := [value for value in values if value not in local]:
@@ -179,28 +182,28 @@ def _package_index(environ: Mapping[str, str]) -> tuple[dict[str, str], tuple[st
 
 
 def _pip_configuration(environ: Mapping[str, str]) -> dict[str, str]:
-    """The ``[global]`` options of pip's configuration files, later files winning, as pip reads them.
+    """The options of ``pip install`` in pip's configuration files, later files winning, as pip reads them.
 
-    Source: https://pip.pypa.io/en/stable/topics/configuration/
+    Source: https://pip.pypa.io/en/stable/topics/configuration/ and pip/_internal/configuration.py
     """
+    named = environ.get("PIP_CONFIG_FILE", "")
+    if named == os.devnull:
+        return {}
     home = Path(environ.get("HOME", "/root"))
-    files = [
-        Path("/etc/xdg/pip/pip.conf"),
-        Path("/etc/pip.conf"),
-        home / ".pip/pip.conf",
-        Path(environ.get("XDG_CONFIG_HOME", home / ".config")) / "pip/pip.conf",
-        Path(sys.prefix) / "pip.conf",
-    ]
-    if environ.get("PIP_CONFIG_FILE"):
-        files.append(Path(environ["PIP_CONFIG_FILE"]))
-    options: dict[str, str] = {}
+    system = (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
+    files = [*(Path(directory, "pip/pip.conf") for directory in system if directory), Path("/etc/pip.conf")]
+    if not os.path.exists(named):
+        files += [home / ".pip/pip.conf", Path(environ.get("XDG_CONFIG_HOME") or home / ".config", "pip/pip.conf")]
+    files.append(Path(sys.prefix, "pip.conf"))
+    if named:
+        files.append(Path(named))
+    options: dict[str, dict[str, str]] = {"global": {}, "install": {}}
     for path in files:
         parser = configparser.RawConfigParser()
         try:
-            parser.read(path)
-        except (OSError, configparser.Error):
+            parser.read(path, encoding="utf-8")
+        except (OSError, UnicodeDecodeError, configparser.Error):
             continue
-        for section in ("global", "install"):
-            if parser.has_section(section):
-                options.update(parser.items(section))
-    return options
+        for section in options.keys() & set(parser.sections()):
+            options[section].update((name.replace("_", "-"), value) for name, value in parser.items(section))
+    return options["global"] | options["install"]

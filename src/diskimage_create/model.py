@@ -40,6 +40,9 @@ class Setting:
     source: Source
     secret: bool = False
 
+    def __repr__(self) -> str:
+        return f"Setting({self.shown!r}, {self.source!r}, secret={self.secret})"
+
     @property
     def shown(self) -> str:
         """The value as it may be printed."""

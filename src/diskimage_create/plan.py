@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from diskimage_create.config import setting
 from diskimage_create.elements import OURS
-from diskimage_create.host import HostFacts
+from diskimage_create.host import PROXY_VARIABLES, HostFacts
 from diskimage_create.model import (
     PLAN_SCHEMA,
     BuildPlan,
@@ -33,14 +34,14 @@ def make_plan(
     resolved: Sequence[ResolvedElement],
     search_path: Sequence[Path],
     tools: Mapping[str, str],
-    block_devices: str | None = None,
+    block_devices: Sequence[Mapping[str, Any]],
 ) -> BuildPlan:
     """Work out a build.
 
     :param resolved: the closure of the image's elements
     :param search_path: where the elements were found
     :param tools: name -> version of what the image's content depends on
-    :param block_devices: text of the partition layout that the elements bring
+    :param block_devices: the partition layout that was asked for, or that the elements bring
     """
     notes: list[str] = []
     elements = list(spec.elements)
@@ -76,11 +77,12 @@ def _use_host_mirrors(spec: ImageSpec, host: HostFacts, environment: dict[str, S
     if "DIB_DISTRIBUTION_MIRROR" in environment:
         return
     if mirror := host.mirror(spec.distribution):
-        environment["DIB_DISTRIBUTION_MIRROR"] = Setting(mirror, Source.HOST)
+        environment["DIB_DISTRIBUTION_MIRROR"] = setting("DIB_DISTRIBUTION_MIRROR", mirror, Source.HOST)
         notes.append("packages come from the mirrors that this host's own apt configuration names")
         security = host.security_mirror(spec.distribution)
         if security and spec.distribution == "debian":
-            environment.setdefault("DIB_DEBIAN_SECURITY_MIRROR", Setting(security, Source.HOST))
+            name = "DIB_DEBIAN_SECURITY_MIRROR"
+            environment.setdefault(name, setting(name, security, Source.HOST))
 
 
 def _lend(host: HostFacts, environment: dict[str, Setting], notes: list[str]) -> None:
@@ -89,28 +91,22 @@ def _lend(host: HostFacts, environment: dict[str, Setting], notes: list[str]) ->
         environment["DISKIMAGE_CREATE_CA_BUNDLE"] = Setting(str(host.ca_bundle), Source.HOST)
         notes.append(f"{len(host.ca_certificates)} additional CA certificates of this host are lent to the build")
     for name, value in {**host.package_index, **host.proxies}.items():
-        environment.setdefault(name, Setting(value, Source.HOST, secret="@" in value))
+        environment.setdefault(name, setting(name, value, Source.HOST))
     if host.unreachable_indexes:
         notes.append(f"package indexes on this host's disk cannot be lent: {', '.join(host.unreachable_indexes)}")
 
 
 def _choose_block_devices(
-    host: HostFacts, environment: dict[str, Setting], layout: str | None, notes: list[str]
+    host: HostFacts, environment: dict[str, Setting], layout: Sequence[Mapping[str, Any]], notes: list[str]
 ) -> None:
-    """Without device-mapper, partitions are made by our own plugin, in the layout that was asked for."""
-    if host.device_mapper:
-        return
+    """The layout that was asked for; without device-mapper, our own plugin makes its partitions."""
+    nodes = list(layout)
+    if not host.device_mapper and any("partitioning" in node for node in nodes):
+        nodes = [{"loop_partitioning" if key == "partitioning" else key: v for key, v in n.items()} for n in nodes]
+        notes.append("this host has no device-mapper: partitions are made with the plugin loop_partitioning")
     given = environment.get("DIB_BLOCK_DEVICE_CONFIG")
-    text = given.value if given else layout
-    if text is None or text.startswith("file://"):
-        return
-    nodes: list[dict[str, Any]] = yaml.safe_load(text)
-    if not any("partitioning" in node for node in nodes):
-        return
-    renamed = [{"loop_partitioning" if key == "partitioning" else key: v for key, v in n.items()} for n in nodes]
-    source = given.source if given else Source.HOST
-    environment["DIB_BLOCK_DEVICE_CONFIG"] = Setting(yaml.safe_dump(renamed, sort_keys=False), source)
-    notes.append("this host has no device-mapper: partitions are made with the plugin loop_partitioning")
+    source = given.source if given else Source.PROFILE
+    environment["DIB_BLOCK_DEVICE_CONFIG"] = Setting(yaml.safe_dump(nodes, sort_keys=False), source)
 
 
 def _note_passwords(spec: ImageSpec, resolved: Sequence[ResolvedElement], notes: list[str]) -> None:
@@ -142,10 +138,8 @@ def _command(spec: ImageSpec, elements: Sequence[str]) -> list[str]:
     return [*command, *elements]
 
 
-#: Options that say where things are put, not what is in them
-_PLACES = frozenset({"cache_dir", "docker_target", "logfile", "output", "tmpfs", "trace", "work_dir"})
-#: Variables that name a place on this host, or are inputs of their own
-_NOT_CONTENT = frozenset({"ELEMENTS_PATH", "DISKIMAGE_CREATE_CA_BUNDLE"})
+#: Variables that name a place on this host, or a way to the network, or are inputs of their own
+_NOT_CONTENT = frozenset({"ELEMENTS_PATH", "DISKIMAGE_CREATE_CA_BUNDLE", *PROXY_VARIABLES})
 
 
 def _inputs(

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from diskimage_create import config, elements, process
 from diskimage_create import plan as plans
 from diskimage_create.config import Request
-from diskimage_create.model import BuildPlan
+from diskimage_create.errors import InputError, Problem
+from diskimage_create.model import BuildPlan, ImageSpec, ResolvedElement
+
+# diskimage-builder's layout where no element brings one: the disk is the root file system.
+_NO_PARTITIONS = """
+- local_loop:
+    name: image0
+    mkfs:
+      name: mkfs_root
+      mount:
+        mount_point: /
+        fstab: {options: defaults, fsck-passno: 1}
+"""
 
 
 def prepare(request: Request) -> BuildPlan:
@@ -16,15 +33,46 @@ def prepare(request: Request) -> BuildPlan:
 
     :raises InputError: with every problem of the request
     """
-    spec = config.read(request)
-    search_path = config.element_search_path(request.environ, elements.OURS, elements.builtin())
+    spec, search_path = _checked(request)
     resolved = elements.resolve(spec.elements, search_path, spec.arch)
     if "build-host" not in {element.name for element in resolved}:
         # Elements of ours depend on it. An image without any of them is lent the host's certificates all the same.
         spec = replace(spec, elements=(*spec.elements, "build-host"))
         resolved = elements.resolve(spec.elements, search_path, spec.arch)
-    layout = elements.block_device_config(resolved, spec.arch)
+    layout = _block_devices(spec, resolved)
     return plans.make_plan(spec, request.host, resolved, search_path, _content_tools(), layout)
+
+
+def _checked(request: Request) -> tuple[ImageSpec, list[Path]]:
+    """The image that was asked for and where its elements are looked for; the problems of both at once."""
+    problems: list[Problem] = []
+    try:
+        spec = config.read(request)
+    except InputError as error:
+        problems += error.problems
+    try:
+        search_path = config.element_search_path(request.environ, elements.OURS, elements.builtin())
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return spec, search_path
+
+
+def _block_devices(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> list[dict[str, Any]]:
+    """The layout of the disk: the user's, the elements', or diskimage-builder's own for images without partitions."""
+    given = spec.environment.get("DIB_BLOCK_DEVICE_CONFIG")
+    text = given.value if given else elements.block_device_config(resolved, spec.arch) or _NO_PARTITIONS
+    try:
+        if text.startswith("file://"):
+            text = Path(text.removeprefix("file://")).read_text(encoding="utf-8")
+        nodes = yaml.safe_load(text)
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError([Problem(f"the layout cannot be read: {error}", "DIB_BLOCK_DEVICE_CONFIG")]) from None
+    if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
+        hint = "see diskimage-builder's documentation of block devices"
+        raise InputError([Problem("the layout is not a list of devices", "DIB_BLOCK_DEVICE_CONFIG", hint)])
+    return nodes
 
 
 def _content_tools() -> dict[str, str]:

@@ -118,7 +118,7 @@ def stream(
 
 
 def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
-    """End the process group led by our child ``pid``: SIGTERM, wait, SIGKILL."""
+    """End the process group led by our child ``pid``: SIGTERM, wait for the leader, SIGKILL for all that is left."""
     for signum, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
         if patience <= 0:
             continue
@@ -128,8 +128,7 @@ def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
             return
         except PermissionError:  # the group is sudo's
             subprocess.run(privileged(["kill", f"-{signum.name[3:]}", "--", f"-{pid}"]), check=False)
-        if _ended(pid, patience):
-            return
+        _ended(pid, patience)
 
 
 def _ended(pid: int, patience: float) -> bool:

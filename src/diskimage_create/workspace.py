@@ -29,6 +29,11 @@ class Workspace:
         return self.path / "tmp"
 
     @property
+    def disk(self) -> Path:
+        """Where the file behind the image's loop device is."""
+        return self.path / "disk"
+
+    @property
     def out(self) -> Path:
         """Where disk-image-create leaves what it made."""
         return self.path / "out"
@@ -66,6 +71,7 @@ def workspace(parent: Path | None = None) -> Iterator[Workspace]:
     try:
         work.write_journal()
         work.tmp.mkdir()
+        work.disk.mkdir()
         work.out.mkdir()
         yield work
     finally:
@@ -77,12 +83,16 @@ def sweep_stale(parent: Path) -> list[Path]:
     stale = []
     for path in sorted(parent.glob(f"{_PREFIX}*")):
         try:
+            if path.lstat().st_uid != os.geteuid():
+                continue
             journal = json.loads((path / _JOURNAL).read_text())
-        except (OSError, ValueError):
-            continue  # just being made, or somebody else's
-        if path.stat().st_uid != os.geteuid() or _start_time(journal["pid"]) == journal["started"]:
+            alive = _start_time(journal["pid"]) == journal["started"]
+            partial = [Path(name) for name in journal["partial"]]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # just being made, or not of our making
+        if alive:
             continue
-        _remove(path, [Path(name) for name in journal["partial"]])
+        _remove(path, partial)
         stale.append(path)
     return stale
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import MappingProxyType
@@ -65,6 +66,7 @@ version_option = click.option(
     is_flag=True,
     is_eager=True,
     expose_value=False,
+    allow_from_autoenv=False,
     callback=_print_version,
     help="Show the versions of this and of diskimage-builder.",
 )
@@ -97,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         status: Any = cli.main(args=arguments, prog_name="diskimage-create", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except (DiskImageError, click.ClickException, click.Abort, KeyboardInterrupt, OSError) as error:
+    except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             raise
         return report_error(error)
@@ -123,13 +125,18 @@ def report_error(error: BaseException) -> int:
             where = str(error.filename) if error.filename else None
             _print([Problem(error.strerror or str(error), where)])
             return 4
-        case _:
+        case click.Abort() | KeyboardInterrupt():
             _print([Problem("interrupted")])
             return 130
+        case _:
+            hint = "this is a bug of diskimage-create: please report what 'diskimage-create --debug ...' shows"
+            _print([Problem(f"{type(error).__name__}: {error}", "internal error", hint)])
+            return 4
 
 
 def _print(problems: Any) -> None:
+    color = False if os.environ.get("NO_COLOR") else None  # None: on a terminal
     for problem in problems:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {problem}", err=True)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {problem}", err=True, color=color)
         if problem.hint:
-            click.echo(f"{click.style('hint:', fg='cyan')} {problem.hint}", err=True)
+            click.echo(f"{click.style('hint:', fg='cyan')} {problem.hint}", err=True, color=color)

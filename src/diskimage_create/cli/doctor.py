@@ -12,7 +12,14 @@ from diskimage_create.errors import HostError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="[text]")
+@click.option(
+    "--format",
+    "output_format",
+    envvar="DISKIMAGE_CREATE_FORMAT",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="[text]",
+)
 def doctor(output_format: str) -> int:
     """Show what this host has, and lacks, for each type of output, and which package has it.
 

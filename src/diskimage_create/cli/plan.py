@@ -14,7 +14,14 @@ from diskimage_create.model import BuildPlan
 
 @click.command(context_settings=options.CONTEXT)
 @options.image_options
-@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", help="[text]")
+@click.option(
+    "--format",
+    "output_format",
+    envvar="DISKIMAGE_CREATE_FORMAT",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="[text]",
+)
 @click.pass_context
 def plan(ctx: click.Context, /, output_format: str, **image: Any) -> None:
     """Show what would be built: elements, environment, command, inputs. Runs nothing, asks no network.
