@@ -28,7 +28,7 @@ _FENCE = (
     *("--kill-child=SIGKILL", "--"),
 )
 #: The password of an address, or the token that stands in its place
-_CREDENTIALS = re.compile(r"(?:://|^)(?:[^/@\s:]*:)?([^/\s]+)@")
+_CREDENTIALS = re.compile(r"://(?:[^/@\s:]*:)?([^/\s]+)@")
 #: What a build may know of the user's environment beyond the plan
 _INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "SOURCE_DATE_EPOCH")
 

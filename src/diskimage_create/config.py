@@ -201,8 +201,9 @@ def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path | No
     where = reader.where("output")
     # "-o x.qcow2 -t qcow2" and "-o x -t qcow2" mean the same.
     for name in types:
-        if path.name.endswith(EXTENSIONS.get(name, "\0")) and path.name != EXTENSIONS[name]:
-            path = path.with_name(path.name.removesuffix(EXTENSIONS[name]))
+        extension = EXTENSIONS.get(name)
+        if extension and path.name.endswith(extension) and path.name != extension:
+            path = path.with_name(path.name.removesuffix(extension))
             break
     if not path.name or text.endswith("/") or os.path.isdir(path):
         reader.problem(f"{text} is a directory", where, "name a file in it")
@@ -360,8 +361,9 @@ def element_search_path(environ: Mapping[str, str], ours: Path, builtin: Path) -
 
 def _root_password(reader: Reader) -> str | None:
     password = reader.options.get("root_password")
-    if password is not None and (not password or "\n" in password or ":" in password):
-        reader.problem("the root password is empty, or has a line break or a colon", reader.where("root_password"))
+    if password is not None and (not password or re.search(r"[\0\r\n]", password)):
+        hint = "one line of text; - asks for it"
+        reader.problem("the root password is empty, or has a line break", reader.where("root_password"), hint)
     return password
 
 
@@ -382,9 +384,7 @@ def _directories(reader: Reader) -> tuple[Path | None, Path | None]:
     return work, log
 
 
-def _check_required_variables(
-    reader: Reader, os_entry: Mapping[str, Any], environment: Mapping[str, Setting]
-) -> None:
+def _check_required_variables(reader: Reader, os_entry: Mapping[str, Any], environment: Mapping[str, Setting]) -> None:
     for variable, hint in os_entry.get("requires", {}).items():
         if variable not in environment or not environment[variable].value:
             reader.problem(f"{os_entry['distribution']} images need {variable}", variable, hint)

@@ -59,7 +59,7 @@ def loop_device(path: Path, *, offset: int = 0, size: int | None = None, read_on
     if read_only:
         argv.append("--read-only")
     device = Path(_privileged([*argv, path]).stdout.strip())
-    with _afterwards(lambda: _privileged(["losetup", "--detach", device])):
+    with afterwards(lambda: _privileged(["losetup", "--detach", device])):
         yield device
 
 
@@ -76,7 +76,7 @@ def mounted(source: Path, target: Path, *, fstype: str | None = None, options: S
     if options:
         argv += ["-o", ",".join(options)]
     _privileged([*argv, "--", source, target])
-    with _afterwards(lambda: _privileged(["umount", "--", target])):
+    with afterwards(lambda: _privileged(["umount", "--", target])):
         yield target
 
 
@@ -108,7 +108,7 @@ def exported(image: Path, mountpoint: Path, *, driver: str, offset: int = 0, siz
         argv += ["--blockdev", json.dumps(node)]
     argv += ["--export", json.dumps(export), "--pidfile", str(pidfile), "--daemonize"]
     process.run(argv)
-    with _afterwards(lambda: _end_export(pidfile, mountpoint)):
+    with afterwards(lambda: _end_export(pidfile, mountpoint)):
         yield mountpoint
 
 
@@ -201,7 +201,7 @@ def _privileged(argv: Sequence[str | Path], expect: Sequence[int] = (0,)) -> pro
 
 
 @contextmanager
-def _afterwards(undo: Callable[[], object]) -> Iterator[None]:
+def afterwards(undo: Callable[[], object]) -> Iterator[None]:
     """Run ``undo`` when the block ends. Should both fail, the block's error is the one that is raised."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -40,7 +41,7 @@ def prepare(request: Request) -> BuildPlan:
         spec = replace(spec, elements=(*spec.elements, "build-host"))
         resolved = elements.resolve(spec.elements, search_path, spec.arch)
     layout = _block_devices(spec, resolved)
-    return plans.make_plan(spec, request.host, resolved, search_path, _content_tools(), layout)
+    return plans.make_plan(spec, request.host, resolved, search_path, {**_content_tools(), **_keyring(spec)}, layout)
 
 
 def _checked(request: Request) -> tuple[ImageSpec, list[Path]]:
@@ -79,3 +80,15 @@ def _content_tools() -> dict[str, str]:
     """The tools that decide what is in an image, as far as they are known without running them."""
     bootstrap = next((tool for tool in ("mmdebstrap", "debootstrap") if process.which(tool)), "none")
     return {"diskimage-builder": version("diskimage-builder"), "bootstrap": bootstrap}
+
+
+def _keyring(spec: ImageSpec) -> dict[str, str]:
+    """The digest of the keyring that the user named: another key at the same path is another input."""
+    given = spec.environment.get("DIB_APT_KEYRING")
+    if given is None:
+        return {}
+    try:
+        return {"apt-keyring": "sha256:" + hashlib.sha256(Path(given.value).read_bytes()).hexdigest()}
+    except OSError as error:
+        hint = "name the file with the mirror's keys"
+        raise InputError([Problem(f"{given.value}: {error.strerror}", "DIB_APT_KEYRING", hint)]) from None

@@ -181,7 +181,7 @@ def load_history(path: Path) -> dict[str, float]:
     try:
         data = json.loads(path.read_text())
         return {str(name): float(seconds) for name, seconds in data.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 

@@ -49,6 +49,9 @@ _KERNEL_PROBES = {
     "PID and mount namespaces": lambda: Path("/proc/self/ns/pid").exists() and Path("/proc/self/ns/mnt").exists(),
 }
 
+#: debootstrap's script of each release that it knows
+_DEBOOTSTRAP = Path("/usr/share/debootstrap/scripts")
+
 #: What every build needs
 BASE = (
     _tool("sudo", "sudo", "diskimage-builder calls it, as root too"),
@@ -141,6 +144,8 @@ def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
         for requirement in needed(spec.types, spec.family, host.device_mapper)
         if not requirement.met()
     ]
+    if spec.family == "debian" and not process.which("mmdebstrap") and not (_DEBOOTSTRAP / spec.release).exists():
+        problems.append(f"debootstrap does not know the release {spec.release}; package mmdebstrap needs not to")
     names = {element.name for element in plan.resolved}
     if "block-device-efi" in names and not host.vfat:
         problems.append("the kernel has no vfat: the EFI system partition cannot be mounted; load the module vfat")

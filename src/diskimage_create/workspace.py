@@ -68,14 +68,12 @@ def workspace(parent: Path | None = None) -> Iterator[Workspace]:
     parent.mkdir(parents=True, exist_ok=True)
     sweep_stale(parent)
     work = Workspace(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
-    try:
+    with mounts.afterwards(lambda: _remove(work.path, work.partial)):
         work.write_journal()
         work.tmp.mkdir()
         work.disk.mkdir()
         work.out.mkdir()
         yield work
-    finally:
-        _remove(work.path, work.partial)
 
 
 def sweep_stale(parent: Path) -> list[Path]:

@@ -55,7 +55,13 @@ def run_build(directory: Path, *arguments: str, env: Mapping[str, str] | None = 
     cache = directory.parent / "cache"
     command = [*COMMAND, "--cache-dir", str(cache), *arguments]
     done = subprocess.run(
-        command, cwd=directory, env=clean_environment(env), capture_output=True, text=True, timeout=PATIENCE, check=False
+        command,
+        cwd=directory,
+        env=clean_environment(env),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     return Built(directory, done.stdout, done.stderr, done.returncode)
 

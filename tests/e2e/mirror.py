@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,8 +44,7 @@ AGENT_PACKAGES = tuple(
 ROLE_PACKAGES = ("cryptsetup", "haproxy", "iputils-ping", "ipvsadm", "keepalived")
 #: What diskimage-builder's elements ask for
 _TOOL_PACKAGES = tuple(
-    """adduser ca-certificates cloud-initramfs-growroot grub-pc initramfs-tools locales lsb-release open-iscsi
-    python3-yaml rsync""".split()
+    "adduser ca-certificates grub-pc initramfs-tools locales lsb-release open-iscsi python3-yaml rsync".split()
 )
 
 #: A few that stand in the second component, so that a build that knows main alone fails
@@ -98,6 +97,8 @@ def download(cache: Path) -> list[Path]:
     configuration.write_text(_apt_configuration(cache))
     apt = ("apt-get", "--config-file", str(configuration), "--yes", "--quiet")
     _run(*apt, "update")
+    # What earlier runs kept, and the archive has replaced since
+    _run(*apt, "autoclean")
     bootstrap = [*_BOOTSTRAP, *_BASE_INSTALL]
     wanted = [*bootstrap, *AGENT_PACKAGES, *ROLE_PACKAGES, *_TOOL_PACKAGES, _KERNEL]
     found: set[Path] = set()
@@ -114,7 +115,8 @@ def _apt_configuration(cache: Path) -> str:
     return f"""
         Dir::State "{cache}"; Dir::State::lists "lists"; Dir::State::status "{cache}/status";
         Dir::Cache "{cache}"; Dir::Cache::archives "archives";
-        APT::Sandbox::User "root"; APT::Keep-Downloaded-Packages "true"; APT::Get::List-Cleanup "true";
+        #clear APT::Architectures; APT::Architectures "amd64"; APT::Architecture "amd64";
+        APT::Sandbox::User "root"; APT::Keep-Downloaded-Packages "true";
         #clear APT::Update::Pre-Invoke; #clear APT::Update::Post-Invoke; #clear APT::Update::Post-Invoke-Success;
         #clear DPkg::Pre-Invoke; #clear DPkg::Post-Invoke; #clear DPkg::Pre-Install-Pkgs;
     """
@@ -132,12 +134,14 @@ def fill_pool(archive: Path, debian: Iterable[Path]) -> None:
     for pocket in _POCKETS:
         for component in ("main", "universe"):
             (archive / f"pool/noble{pocket}" / component).mkdir(parents=True)
+    changes = {"base-files": _name_ubuntu, "rsyslog": _confine_rsyslog}
     for package in debian:
         name = package.name.partition("_")[0]
-        if name == "base-files":
-            as_ubuntu(package, main)
+        if change := changes.get(name):
+            repack(package, main, change)
         else:
-            _link(package, (universe if name in _UNIVERSE else main) / package.name)
+            # Archives leave the epoch out of file names, and debootstrap cannot fetch a name with a "%".
+            _link(package, (universe if name in _UNIVERSE else main) / re.sub(r"_\d+%3a", "_", package.name))
     for kernel in ("linux-image-virtual", "linux-image-generic"):
         make_package(main, kernel, "6.8.0", depends=_KERNEL)
     for name in ("pollinate", "ubuntu-cloudimage-keyring"):
@@ -148,24 +152,37 @@ def fill_pool(archive: Path, debian: Iterable[Path]) -> None:
     make_package(archive / "pool/noble-backports/main", "pollinate", "2.0")
 
 
-def as_ubuntu(base_files: Path, directory: Path) -> None:
-    """Pack base-files anew, with Ubuntu's ``os-release``."""
+def repack(package: Path, directory: Path, change: Callable[[Path], None]) -> None:
+    """Pack a package anew after a change to its files."""
     with tempfile.TemporaryDirectory() as work:
-        tree = Path(work, "base-files")
-        _run("dpkg-deb", "--raw-extract", str(base_files), str(tree))
-        (tree / "usr/lib/os-release").write_text(
-            f'PRETTY_NAME="Ubuntu {_VERSION} (the tests\' own)"\nNAME="Ubuntu"\nVERSION_ID="{_VERSION}"\n'
-            f'VERSION="{_VERSION} (Noble Numbat)"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n'
-            "UBUNTU_CODENAME=noble\n"
-        )
-        # It holds the sum of Debian's file.
+        tree = Path(work, "tree")
+        _run("dpkg-deb", "--raw-extract", str(package), str(tree))
+        change(tree)
+        # It holds the sums of the files as they were.
         (tree / "DEBIAN/md5sums").unlink()
         _run("dpkg-deb", "--build", "--root-owner-group", "-Zgzip", str(tree), str(directory))
+
+
+def _name_ubuntu(tree: Path) -> None:
+    """base-files: what tells programs, and the validation, which distribution this is."""
+    (tree / "usr/lib/os-release").write_text(
+        f'PRETTY_NAME="Ubuntu {_VERSION} (the tests\' own)"\nNAME="Ubuntu"\nVERSION_ID="{_VERSION}"\n'
+        f'VERSION="{_VERSION}"\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n'
+    )
+
+
+def _confine_rsyslog(tree: Path) -> None:
+    """rsyslog: Ubuntu's comes with a profile for AppArmor, and Debian 12's does not."""
+    profile = tree / "etc/apparmor.d/usr.sbin.rsyslogd"
+    profile.parent.mkdir(parents=True, exist_ok=True)
+    profile.write_text("profile rsyslogd /usr/sbin/rsyslogd {\n  include if exists <rsyslog.d>\n}\n")
 
 
 def make_package(directory: Path, name: str, version: str, depends: str = "") -> None:
     """An empty package that may depend on others."""
     with tempfile.TemporaryDirectory() as work:
+        # It becomes the mode of the package's root directory.
+        Path(work).chmod(0o755)
         control = Path(work, "DEBIAN/control")
         control.parent.mkdir()
         control.write_text(
@@ -173,7 +190,6 @@ def make_package(directory: Path, name: str, version: str, depends: str = "") ->
             + (f"Depends: {depends}\n" if depends else "")
             + "Description: stands in for Ubuntu's package\n"
         )
-        Path(work).chmod(0o755)
         _run("dpkg-deb", "--build", "--root-owner-group", work, str(directory))
 
 
@@ -275,9 +291,9 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+def _run(*command: str, cwd: Path | None = None) -> str:
     """Run a program; its output, or an error that shows what it said."""
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **(env or {})}
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)[:300]}: {done.stderr[-2000:]}"
     return done.stdout

@@ -36,9 +36,16 @@ class LazyCommands(DefaultGroup):  # type: ignore[misc]
         """All commands, in the order of a build's life."""
         return list(COMMANDS)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """``build`` where there is no word at all, but not while a shell completes the first one."""
+        parse = click.Group.parse_args if ctx.resilient_parsing else DefaultGroup.parse_args
+        rest: list[str] = parse(self, ctx, args)
+        return rest
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; ``build`` where the word is an option or an argument."""
-        for name in {cmd_name, self.default_cmd_name} & COMMANDS.keys() - self.commands.keys():
+        name = cmd_name if cmd_name in COMMANDS else self.default_cmd_name
+        if name not in self.commands:
             module = import_module(f"diskimage_create.cli.{name}")
             self.add_command(getattr(module, name), name)
         command: click.Command | None = super().get_command(ctx, cmd_name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from diskimage_create.model import Expectation
 from diskimage_create.validate.image import ImageView
@@ -25,6 +25,11 @@ ENTRY_POINTS = (
     "haproxy-vrrp-check",
     "prometheus-proxy",
 )
+
+# Under the name that the element gives them, and under those of distributions' packages.
+_AGENT_UNITS = ("amphora-agent.service", "octavia-agent.service", "octavia-amphora-agent.service")
+_PROXY_UNITS = ("prometheus-proxy.service", "octavia-prometheus-proxy.service")
+_CERTIFICATE_UNITS = ("octavia-agent-certs-ramfs.service", "certs-ramfs.service")
 
 # The packages that hold the agent where it is not in a virtual environment.
 _AGENT_PACKAGES = frozenset({"octavia-agent", "amphora-agent", "openstack-octavia-amphora-agent"})
@@ -104,18 +109,31 @@ def _real_size(root: ImageRoot, name: str) -> int | None:
 
 @check("agent-services", "The agent's services start at boot", element="amphora-agent")
 def agent_services(view: ImageView, expectation: Expectation) -> Outcome:
-    """The agent and the Prometheus proxy are enabled, and what puts the certificates into memory where it belongs."""
-    units = ["amphora-agent.service", "prometheus-proxy.service"]
+    """The agent and the Prometheus proxy are enabled, and what puts the certificates into memory where it belongs.
+
+    Packages of the agent have other names for their units, and the older ones no proxy.
+    """
+    root = view.root
+    wanted: list[Sequence[str]] = [_AGENT_UNITS]
+    if root.exists(VENV) or _first(root, _PROXY_UNITS):
+        wanted.append(_PROXY_UNITS)
     if "certs-ramfs" in expectation.elements:
-        units.append("certs-ramfs.service")
-    problems = []
-    for unit in units:
-        if unit_file(view.root, unit) is None:
-            problems.append(f"{unit} is missing or masked")
-        elif not is_enabled(view.root, unit):
+        wanted.append(_CERTIFICATE_UNITS)
+    units, problems = [], []
+    for names in wanted:
+        unit = _first(root, names)
+        if unit is None:
+            problems.append(f"{names[0]} is missing or masked")
+            continue
+        units.append(unit)
+        if not is_enabled(root, unit):
             problems.append(f"{unit} is not enabled")
-        problems += _missing_program(view.root, unit)
+        problems += _missing_program(root, unit)
     return verdict(problems, listed(units))
+
+
+def _first(root: ImageRoot, units: Sequence[str]) -> str | None:
+    return next((unit for unit in units if unit_file(root, unit) is not None), None)
 
 
 def _missing_program(root: ImageRoot, unit: str) -> list[str]:

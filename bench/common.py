@@ -1,0 +1,65 @@
+"""What the benchmarks share: running a command with its time and memory, and a table."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a command."""
+
+    seconds: float
+    peak_mib: float
+    """Peak resident memory of the command's own process, without its children."""
+    output: str
+
+
+def timed(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Run:
+    """Run a command to its end.
+
+    :raises RuntimeError: it failed
+    """
+    started = time.monotonic()
+    peak = 0
+    with subprocess.Popen(
+        command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
+        assert child.stdout is not None
+        lines = []
+        for line in child.stdout:
+            lines.append(line)
+            peak = max(peak, _peak_kib(child.pid))
+        status = child.wait()
+    output = "".join(lines)
+    if status != 0:
+        raise RuntimeError(f"{command[0]} failed with {status}:\n{output[-3000:]}")
+    return Run(time.monotonic() - started, peak / 1024, output)
+
+
+def _peak_kib(pid: int) -> int:
+    """VmHWM of proc(5)."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def table(rows: Sequence[Sequence[object]]) -> str:
+    """Rows as text, the first column to the left, all others to the right."""
+    cells = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    )
