@@ -26,6 +26,7 @@ _CA_DIRECTORIES = (
     Path("/usr/local/share/ca-certificates"),
     Path("/etc/pki/ca-trust/source/anchors"),
 )
+_CA_SUFFIXES = frozenset({".crt", ".pem", ".cer"})
 _CA_BUNDLES = (
     Path("/etc/ssl/certs/ca-certificates.crt"),
     Path("/etc/pki/tls/certs/ca-bundle.crt"),
@@ -95,7 +96,7 @@ def detect(environ: Mapping[str, str]) -> HostFacts:
         vfat=_has_file_system("vfat"),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         apt_sources=tuple(_apt_sources(Path("/etc/apt"))),
-        ca_certificates=tuple(sorted(p for d in _CA_DIRECTORIES for p in d.rglob("*") if p.is_file())),
+        ca_certificates=tuple(sorted(p for d in _CA_DIRECTORIES for p in d.rglob("*") if p.suffix in _CA_SUFFIXES)),
         ca_bundle=bundle,
         package_index=index,
         unreachable_indexes=unreachable,

@@ -9,8 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-
-from conftest import Built, run_build
+from building import Built, run_build
 
 LOCK = Path(__file__).parents[2] / "elements/amphora-agent/install.d/amphora-agent-pypi-install/octavia.lock"
 BRANCH = "stable/test"

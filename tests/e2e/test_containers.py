@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from building import Built
 
-from conftest import Built
 from diskimage_create import docker
 
 DOCKER = Path("/usr/bin/docker")
@@ -70,11 +71,19 @@ def test_the_type_docker_imports_into_the_daemon(
     output_of(DOCKER, "-H", dockerd, "rmi", "amphora:latest")
 
 
-def test_podman_import(bookworm: Built, tmp_path: Path) -> None:
-    storage = ("--root", tmp_path / "root", "--runroot", tmp_path / "run", "--storage-driver", "overlay")
-    podman = ["podman", *storage, "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc"]
+@pytest.fixture
+def podman() -> Iterator[list[str | Path]]:
+    """podman with a storage of its own, at a path as short as it asks for."""
+    with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as home:
+        storage = ("--root", f"{home}/root", "--runroot", f"{home}/run", "--storage-driver", "overlay")
+        command = ["podman", *storage, "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc"]
+        yield command
+        output_of(*command, "rmi", "--all", "--force")
+        subprocess.run(["umount", f"{home}/root/overlay"], capture_output=True, check=False)
+
+
+def test_podman_import(bookworm: Built, podman: list[str | Path]) -> None:
     output_of(*podman, "import", bookworm.path("tar"), TARGET)
     limits = ("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=32768:32768")
     printed = output_of(*podman, "run", "--rm", "--network", "none", *limits, "--pull=never", TARGET, "haproxy", "-v")
     assert printed.startswith("HAProxy version")
-    output_of(*podman, "rmi", "--all", "--force")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from building import COMMAND, PATIENCE, clean_environment, run_build
 
-from conftest import COMMAND, PATIENCE, clean_environment, run_build
 from diskimage_create.validate.image import open_image
 
 # The smallest image that goes through all phases

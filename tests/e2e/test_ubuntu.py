@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from building import COMMAND, Built, clean_environment, leftovers, run_build
 from mirror import AGENT_PACKAGES, ROLE_PACKAGES, TOOLS, Mirror, ubuntu_mirror
 
-from conftest import COMMAND, Built, clean_environment, leftovers, run_build
 from diskimage_create import host
 from diskimage_create.validate import CHECKS
 from diskimage_create.validate.image import ImageView, open_image

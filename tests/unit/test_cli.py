@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 import pytest
-from samples import schema_errors
 
+from contract import schema_errors
 from diskimage_create import cli, pipeline
 from diskimage_create import prepare as preparing
 from diskimage_create.errors import (

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import HOST, VALID, plan, request, schema_errors, values
+from samples import HOST, VALID, plan, request, values
 
+from contract import schema_errors
 from diskimage_create import plan as plans
 from diskimage_create import prepare as preparing
 from diskimage_create import profiles

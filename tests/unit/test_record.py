@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import plan, schema_errors
+from samples import plan
 
+from contract import schema_errors
 from diskimage_create import plan as plans
 from diskimage_create import profiles, record
 from diskimage_create.model import Artifact, Finding, PhaseTiming, Report, Status
