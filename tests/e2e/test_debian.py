@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
-from building import COMMAND, Built, clean_environment, leftovers
+from building import COMMAND, Built, clean_environment, leftovers, run_build
 
 from contract import schema_errors
 from diskimage_create import host
@@ -97,3 +98,14 @@ def test_the_qcow2_is_compressed_with_zstd(bookworm: Built) -> None:
     described = json.loads(info.stdout)
     assert described["format-specific"]["data"]["compression-type"] == "zstd"
     assert described["virtual-size"] == 5 * 2**30
+
+
+def test_the_default_release_is_built_too(builds: Path, nothing_left: None) -> None:
+    directory = builds / "default-release"
+    directory.mkdir()
+    built = run_build(directory, "-i", "debian", "-s", "3")
+    assert built.returncode == 0, built.stderr[-4000:]
+    record = built.record()
+    assert record["image"]["release"] == "trixie"
+    assert record["validation"]["ok"] is True
+    assert {package["package"] for package in record["packages"]} >= set(PACKAGES)

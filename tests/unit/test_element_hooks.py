@@ -1,0 +1,80 @@
+"""Hooks that run on the host, run for real on a directory that stands for the target."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from diskimage_create.elements import OURS
+
+pytestmark = pytest.mark.subprocess("runs hooks of elements")
+
+
+@pytest.fixture
+def sudo(tmp_path: Path) -> Path:
+    """A sudo that just runs its command: nothing here needs to be root."""
+    program = tmp_path / "bin/sudo"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nexec "$@"\n')
+    program.chmod(0o755)
+    return program.parent
+
+
+def run_hook(hook: str, sudo: Path, **variables: str) -> None:
+    environment = {"PATH": f"{sudo}:{os.environ['PATH']}", **variables}
+    done = subprocess.run([OURS / hook], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_credentials_and_places_of_the_host_leave_the_manifests(tmp_path: Path, sudo: Path) -> None:
+    target, saved = tmp_path / "target", tmp_path / "saved"
+    kept = 'declare -x DIB_RELEASE="noble"\ndeclare -x DIB_APT_KEYRING="/k.gpg"\n'
+    environment = (
+        'declare -x DIB_ARGS="-o x --image-cache /home/me/cache vm"\n'
+        'declare -x DIB_DISTRIBUTION_MIRROR="https://me:pw-canary@mirror.example/ubuntu"\n'
+        'declare -x DIB_MY_TOKEN="token-canary"\n'
+        'declare -x DIB_PYTHON_EXEC="/home/me/bin/python"\n' + kept
+    )
+    for place in (target / "etc/dib-manifests", saved):
+        place.mkdir(parents=True)
+        (place / "dib_environment").write_text(environment)
+        (place / "dib_arguments").write_text("-o x --image-cache /home/me/cache vm\n")
+    sources = target / "etc/apt/sources.list.d"
+    sources.mkdir(parents=True)
+    (sources / "default.list").write_text("deb https://me:pw-canary@mirror.example/ubuntu noble main\n")
+    run_hook(
+        "build-host/cleanup.d/12-redact-credentials", sudo, TARGET_ROOT=str(target), DIB_MANIFEST_SAVE_DIR=str(saved)
+    )
+    everything = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert "canary" not in everything
+    assert "/home/me" not in everything
+    assert everything.count(kept) == 2
+    assert (sources / "default.list").read_text() == "deb https://mirror.example/ubuntu noble main\n"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_only_the_hosts_own_name_servers_are_forgotten(tmp_path: Path, sudo: Path, same: bool) -> None:
+    host = Path("/etc/resolv.conf")
+    if not host.is_file():
+        pytest.skip("this host has no resolv.conf")
+    copy = tmp_path / "target/etc/resolv.conf"
+    copy.parent.mkdir(parents=True)
+    copy.write_text(host.read_text() if same else "nameserver 192.0.2.1\n")
+    run_hook("build-host/root.d/99-forget-name-servers", sudo, TARGET_ROOT=str(tmp_path / "target"))
+    assert copy.exists() is not same
+
+
+def test_git_is_kept_out_of_the_target_unless_an_element_brings_a_repository(tmp_path: Path, sudo: Path) -> None:
+    hooks, target = tmp_path / "hooks", tmp_path / "target"
+    hooks.mkdir()
+    mapped = target / "usr/share/pkg-map/source-repositories"
+    mapped.parent.mkdir(parents=True)
+    for name, expected in (("amphora-agent", True), ("somebody-elses", False)):
+        (hooks / f"source-repository-{name}").touch()
+        mapped.unlink(missing_ok=True)
+        places = {"TMP_HOOKS_PATH": str(hooks), "TMP_MOUNT_PATH": str(target)}
+        run_hook("amphora-agent/extra-data.d/15-no-git-in-target", sudo, **places)
+        assert mapped.exists() is expected
