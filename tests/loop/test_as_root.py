@@ -1,0 +1,33 @@
+"""A user who is not root has an image checked through sudo, with the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diskimage_create import process
+from diskimage_create.model import Expectation
+from diskimage_create.validate import validate
+
+ImageMaker = Callable[..., Path]
+
+
+def test_checks_through_sudo_find_the_same(
+    make_image: ImageMaker, tree: Path, expectation: Expectation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if process.which("sudo") is None:
+        pytest.skip("sudo is not installed")
+    (tree / "etc/note").write_text("the canary-5c1b is in here\n")
+    image = make_image("qcow2")
+    wanted = replace(expectation, secrets={"canary": "canary-5c1b"})
+    by_root = validate(image, wanted, deep=True)
+    monkeypatch.setattr(process, "is_root", lambda: False)
+    by_user = validate(image, wanted, deep=True)
+    assert [(f.id, f.status, f.message) for f in by_user.findings] == [
+        (f.id, f.status, f.message) for f in by_root.findings
+    ]
+    assert not by_user.ok
+    assert "canary is in /etc/note" in [finding.message for finding in by_user.findings]
