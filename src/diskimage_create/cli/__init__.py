@@ -79,6 +79,16 @@ version_option = click.option(
 )
 
 
+format_option = click.option(
+    "--format",
+    "output_format",
+    envvar="DISKIMAGE_CREATE_FORMAT",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="[text]",
+)
+
+
 @click.group(
     cls=LazyCommands,
     default="build",

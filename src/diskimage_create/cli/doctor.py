@@ -8,18 +8,12 @@ from typing import Any
 
 import click
 
+from diskimage_create.cli import format_option
 from diskimage_create.errors import HostError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--format",
-    "output_format",
-    envvar="DISKIMAGE_CREATE_FORMAT",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="[text]",
-)
+@format_option
 def doctor(output_format: str) -> int:
     """Show what this host has, and lacks, for each type of output, and which package has it.
 

@@ -8,20 +8,13 @@ from typing import Any
 
 import click
 
-from diskimage_create.cli import options
+from diskimage_create.cli import format_option, options
 from diskimage_create.model import BuildPlan
 
 
 @click.command(context_settings=options.CONTEXT)
 @options.image_options
-@click.option(
-    "--format",
-    "output_format",
-    envvar="DISKIMAGE_CREATE_FORMAT",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="[text]",
-)
+@format_option
 @click.pass_context
 def plan(ctx: click.Context, /, output_format: str, **image: Any) -> None:
     """Show what would be built: elements, environment, command, inputs. Runs nothing, asks no network.

@@ -7,20 +7,14 @@ from pathlib import Path
 
 import click
 
+from diskimage_create.cli import format_option
 from diskimage_create.errors import ImageRejected
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--deep", is_flag=True, help="Read all content too.")
-@click.option(
-    "--format",
-    "output_format",
-    envvar="DISKIMAGE_CREATE_FORMAT",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="[text]",
-)
+@format_option
 def validate(image: Path, deep: bool, output_format: str) -> int:
     """Check an image (qcow2, raw, vhd, tar, ...) through a read-only mount.
 
