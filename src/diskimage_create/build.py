@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -15,9 +17,10 @@ from typing import TextIO
 import yaml
 
 from diskimage_create import process
-from diskimage_create.errors import BuildError, HostError
+from diskimage_create.errors import BuildError, HostError, InputError, Problem
 from diskimage_create.host import HostFacts
 from diskimage_create.model import BuildPlan, ImageSpec
+from diskimage_create.mounts import afterwards
 from diskimage_create.plan import uses_foreign_root_password
 from diskimage_create.progress import Tracker
 from diskimage_create.workspace import Workspace
@@ -45,12 +48,11 @@ def run_build(plan: BuildPlan, work: Workspace, tracker: Tracker, log: TextIO) -
 
     def on_line(line: str) -> None:
         line = redact(line)
-        log.write(f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n")
+        _write(log, f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n")
         tracker.line(line)
 
     on_line(f"{' '.join(plan.command)}")
     status = process.stream(command, on_line, env=environment, cwd=work.out)
-    log.flush()
     raw = work.out / f"{plan.spec.output.name}.raw"
     if status != 0 or not raw.is_file():
         raise _failure(status, tracker)
@@ -61,12 +63,48 @@ def run_build(plan: BuildPlan, work: Workspace, tracker: Tracker, log: TextIO) -
 def build_log(spec: ImageSpec) -> Iterator[TextIO]:
     """The log beside the image, and where ``--logfile`` says; written as the build goes, kept when it fails."""
     path = spec.output.with_name(f"{spec.output.name}.log")
-    with path.open("w", encoding="utf-8", buffering=1) as log:
-        try:
-            yield log
-        finally:
-            if spec.logfile is not None and spec.logfile != path:
-                shutil.copyfile(path, spec.logfile)
+    with ExitStack() as stack:
+        # Not truncated before it is ours: another build may be writing it.
+        log = path.open("a", encoding="utf-8", buffering=1)
+        stack.callback(_close, log)
+        _claim(log, spec)
+        if stat.S_ISREG(os.fstat(log.fileno()).st_mode):
+            log.truncate(0)
+        stack.enter_context(afterwards(lambda: _copy_log(path, spec.logfile)))
+        yield log
+
+
+def _claim(log: TextIO, spec: ImageSpec) -> None:
+    """One build at a time to an output: two would mix their logs, and one's image with the other's record."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError([Problem(f"another build to {spec.output} is running", "--output", "wait for it")]) from None
+    except OSError:  # a file system without locks
+        pass
+
+
+def _write(log: TextIO, text: str) -> None:
+    try:
+        log.write(text)
+    except OSError as error:  # it does not know which file it was
+        hint = "df -h shows how full its file system is"
+        raise BuildError(f"the log cannot be written: {error.strerror} ({log.name})", hint) from None
+
+
+def _close(log: TextIO) -> None:
+    with suppress(OSError):  # every line was written already; what could not be is what ended the build
+        log.close()
+
+
+def _copy_log(path: Path, logfile: Path | None) -> None:
+    if logfile is None or logfile == path:
+        return
+    try:
+        shutil.copyfile(path, logfile)
+    except OSError as error:
+        what = f"the log, {path}, cannot be copied: {error.strerror or error} ({logfile})"
+        raise BuildError(what, "the image is not touched by that") from None
 
 
 def _failure(status: int, tracker: Tracker) -> BuildError:

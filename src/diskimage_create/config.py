@@ -47,7 +47,15 @@ class Request:
     sources: Mapping[str, Source]
     environ: Mapping[str, str] = field(repr=False)
     host: HostFacts
-    cwd: Path = field(default_factory=Path.cwd)
+    cwd: Path = field(default_factory=lambda: _current_directory())
+
+
+def _current_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        hint = "change to one that exists"
+        raise InputError([Problem("the current directory does not exist any more", "command line", hint)]) from None
 
 
 class Reader:
@@ -60,6 +68,7 @@ class Reader:
         self.cwd = request.cwd
         self.sources = dict(request.sources)
         self.problems: list[Problem] = []
+        self._variables: dict[str, str] = {}
 
     def problem(self, message: str, where: str, hint: str | None = None) -> None:
         self.problems.append(Problem(message, where, hint))
@@ -67,7 +76,7 @@ class Reader:
     def where(self, option: str) -> str:
         """How the user spelled the option."""
         if self.sources.get(option) is Source.ENVIRONMENT:
-            return f"DISKIMAGE_CREATE_{option.upper()}"
+            return self._variables.get(option, f"DISKIMAGE_CREATE_{option.upper()}")
         return f"--{option.replace('_', '-')}"
 
     def value(self, option: str, variable: str | None = None, default: Any = None) -> Any:
@@ -77,6 +86,7 @@ class Reader:
             return self.options[option]
         if variable and self.environ.get(variable):
             self.sources[option] = Source.ENVIRONMENT
+            self._variables[option] = variable
             return self.environ[variable]
         self.sources[option] = Source.PROFILE
         return default
@@ -108,6 +118,7 @@ def read(request: Request) -> ImageSpec:
     size = _size(reader, profile, os_entry)
     types = _types(reader)
     output = _output(reader, profile, types)
+    _check_names_are_free(reader, output, types)
     facts = _facts(reader, profile, os_entry, arch)
     environment = _environment(reader, profile, os_entry, facts)
     elements = _elements(reader, profile, facts, environment)
@@ -116,7 +127,6 @@ def read(request: Request) -> ImageSpec:
     _check_required_variables(reader, os_entry, environment)
     if reader.problems:
         raise InputError(reader.problems)
-    assert output is not None
     assert size is not None
     return ImageSpec(
         profile=profile.name,
@@ -195,7 +205,7 @@ def _types(reader: Reader) -> tuple[str, ...]:
     return tuple(dict.fromkeys(types))
 
 
-def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path | None:
+def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path:
     text = str(reader.value("output", default=profile.output))
     path = _path(reader, text)
     where = reader.where("output")
@@ -207,6 +217,8 @@ def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path | No
             break
     if not path.name or text.endswith("/") or os.path.isdir(path):
         reader.problem(f"{text} is a directory", where, "name a file in it")
+    elif os.path.exists(path) and not os.path.isfile(path):
+        reader.problem(f"{text} is a device or a pipe", where, "name a file")
     elif not os.path.isdir(path.parent):
         reader.problem(f"directory {path.parent} does not exist", where, f"mkdir -p {path.parent}")
     elif not os.access(path.parent, os.W_OK):
@@ -219,6 +231,14 @@ def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path | No
             f"{path.name!r} has characters that an image name cannot have", where, "letters, digits and ._+:@-"
         )
     return path
+
+
+def _check_names_are_free(reader: Reader, output: Path, types: Sequence[str]) -> None:
+    """A directory under the name of a file of ours would be in the way at the very end."""
+    images = [f"{output}{EXTENSIONS[name]}" for name in types if name in EXTENSIONS]
+    for name in (f"{output}.log", *(f"{image}{more}" for image in images for more in ("", ".json", ".sha256"))):
+        if os.path.isdir(name):
+            reader.problem(f"{name} is a directory", reader.where("output"), "it would be a file of the image")
 
 
 def _docker_target(reader: Reader, types: Sequence[str], output: Path) -> str | None:
@@ -373,10 +393,9 @@ def _directories(reader: Reader) -> tuple[Path | None, Path | None]:
     log = _path(reader, logfile) if logfile else None
     if work is not None and os.path.lexists(work) and not os.path.isdir(work):
         reader.problem(f"{work} is not a directory", reader.where("work_dir"))
-    if work is not None and re.search(r"\s", str(work)):
-        reader.problem(
-            f"{str(work)!r} has white space, which diskimage-builder cannot cope with", reader.where("work_dir")
-        )
+    place, where = (str(work), reader.where("work_dir")) if work else (reader.environ.get("TMPDIR", ""), "TMPDIR")
+    if re.search(r"\s", place):
+        reader.problem(f"{place!r} has white space, which diskimage-builder cannot cope with", where)
     if log is not None and os.path.isdir(log):
         reader.problem(f"{log} is a directory", reader.where("logfile"), "name a file in it")
     elif log is not None and not os.path.isdir(log.parent):

@@ -91,6 +91,7 @@ def exported(image: Path, mountpoint: Path, *, driver: str, offset: int = 0, siz
     :param driver: QEMU's name of the format; never probed, because a guest can fake a format
     :param offset: with ``size``, shows a part of the disk only (a partition), in bytes
     """
+    mountpoint = mountpoint.resolve()
     mountpoint.touch()
     pidfile = mountpoint.with_name(mountpoint.name + ".pid")
     nodes = _block_nodes(image, driver, offset, size)
@@ -98,7 +99,7 @@ def exported(image: Path, mountpoint: Path, *, driver: str, offset: int = 0, siz
         "type": "fuse",
         "id": "export",
         "node-name": nodes[-1]["node-name"],
-        "mountpoint": str(mountpoint.resolve()),
+        "mountpoint": str(mountpoint),
         "writable": False,
         # Lets root, who mounts it, see the file of the user who runs this; needs user_allow_other then.
         "allow-other": "auto",
@@ -113,13 +114,17 @@ def exported(image: Path, mountpoint: Path, *, driver: str, offset: int = 0, siz
 
 
 def sweep(directory: Path) -> list[str]:
-    """Unmount everything mounted below ``directory`` and detach the loop devices of files in it.
+    """Unmount everything mounted below ``directory``, detach the loop devices of files in it, end its exports.
 
     For what a killed build left behind. Returns what was done, one line each; an unmount
     that had to be lazy (something still uses it) says so.
     """
     below = str(directory.resolve()) + os.sep
     done = []
+    # First, and until there is none: one that is just starting forks, and mounts what was not there before.
+    while pids := _exporters(below):
+        _privileged(["kill", "-KILL", *map(str, pids)], expect=(0, 1))
+        done += [f"ended qemu-storage-daemon {pid}" for pid in pids]
     # The table lists mounts in the order they were made: the last one is on top.
     for target in reversed([point for point in _mount_points() if point.startswith(below)]):
         done.append(_unmount_for_good(target))
@@ -130,6 +135,20 @@ def sweep(directory: Path) -> list[str]:
             _privileged(["losetup", "--detach", device])
             done.append(f"detached {device} ({backing})")
     return done
+
+
+def _exporters(below: str) -> list[int]:
+    """The daemons that show something below a directory: they outlive an unmount, and who started them."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            program, *arguments = os.fsdecode(entry.read_bytes()).split("\0")
+        except OSError:  # ended while we looked
+            continue
+        # The name of the pid file: as an argument of its own, it stands there as it is.
+        if Path(program).name == "qemu-storage-daemon" and any(text.startswith(below) for text in arguments):
+            found.append(int(entry.parts[2]))
+    return found
 
 
 def is_mount_point(path: Path) -> bool:

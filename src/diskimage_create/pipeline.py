@@ -21,11 +21,11 @@ from diskimage_create import docker, process, profiles, record, requirements, va
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.convert import convert
-from diskimage_create.errors import ImageRejected
+from diskimage_create.errors import DiskImageError, ImageRejected
 from diskimage_create.host import HostFacts
 from diskimage_create.model import Artifact, BuildPlan, Expectation, PhaseTiming, Report, Status
 from diskimage_create.progress import Display, Tracker, load_history, save_history
-from diskimage_create.validate.image import ImageView, open_image
+from diskimage_create.validate.image import ImageView, Unavailable, open_image
 from diskimage_create.validate.inventory import package_versions
 from diskimage_create.workspace import Workspace, workspace
 
@@ -69,8 +69,9 @@ def build(plan: BuildPlan, host: HostFacts, display: Display, options: BuildOpti
         view = stack.enter_context(open_image(raw, workspace=work.path))
         finished = _finish(view, plan, work, expected, tracker, options)
         packages = package_versions(view)
-        artifacts = [_commit(image, plan) for image in finished]
+        artifacts = [_measured(image, plan) for image in finished]
         total = PhaseTiming("total", "", time.monotonic() - clock)
+        named: list[tuple[Path, Path]] = []
         for image, artifact in zip(finished, artifacts, strict=True):
             made = record.make(
                 plan,
@@ -82,7 +83,15 @@ def build(plan: BuildPlan, host: HostFacts, display: Display, options: BuildOpti
                 tools=_tool_versions(),
                 started=started,
             )
-            record.write_beside(artifact, made)
+            if image.type != "docker":
+                named.append((image.path, artifact.path))
+            for path, text in record.texts_beside(artifact, made):
+                partial = work.partial_file(path)
+                partial.write_text(text, encoding="utf-8")
+                named.append((partial, path))
+        # All is on the disk now. What follows needs no space, and takes no time to be killed in.
+        for partial, path in named:
+            partial.replace(path)
     save_history(history, tracker.timings)
     return artifacts
 
@@ -112,7 +121,7 @@ def _finish(
         with tracker.step("validate", "content"):
             content = validate.validate_view(view, expected, deep=True)
         if not content.ok:
-            raise _rejected(view, plan, content, options)
+            raise _rejected(view, plan, work, content, options)
     finished = []
     for image_type in spec.types:
         target = work.partial_file(spec.path_of(image_type))
@@ -123,7 +132,7 @@ def _finish(
             with tracker.step("validate", image_type):
                 report = _final_report(target, spec.path_of(image_type), expected, content)
             if not report.ok:
-                raise ImageRejected(_why(report))
+                raise _rejected(view, plan, work, report, options)
         finished.append(Finished(image_type, target, report))
     return finished
 
@@ -138,14 +147,21 @@ def _final_report(partial: Path, final: Path, expected: Expectation, content: Re
     return Report(final, findings, report.seconds + content.seconds)
 
 
-def _rejected(view: ImageView, plan: BuildPlan, report: Report, options: BuildOptions) -> ImageRejected:
+def _rejected(
+    view: ImageView, plan: BuildPlan, work: Workspace, report: Report, options: BuildOptions
+) -> ImageRejected:
     hint = "--keep-failed keeps the image for a look"
     if options.keep_failed:
         image_type = plan.spec.types[0]
         final = plan.spec.path_of(image_type)
         kept = final.with_name(f"{final.name}.failed")
-        convert(view.path, "tar" if image_type == "docker" else image_type, kept, plan.spec, view.root.path)
-        hint = f"the image is kept as {kept}"
+        half = work.partial_file(kept)
+        try:
+            convert(view.path, "tar" if image_type == "docker" else image_type, half, plan.spec, view.root.path)
+            half.replace(kept)
+            hint = f"the image is kept as {kept}"
+        except (DiskImageError, OSError, Unavailable) as error:  # why it was rejected matters more
+            hint = f"the image could not be kept: {error}"
     return ImageRejected(_why(report), hint)
 
 
@@ -155,8 +171,8 @@ def _why(report: Report) -> str:
     return "\n".join([f"the image failed {len(failed)} of {len(report.findings)} checks", *lines])
 
 
-def _commit(image: Finished, plan: BuildPlan) -> Artifact:
-    """Give a finished image its final name, or hand it to docker."""
+def _measured(image: Finished, plan: BuildPlan) -> Artifact:
+    """A finished image as its record tells of it; docker gets its image already here, to say its digest."""
     final = plan.spec.path_of(image.type)
     size = image.path.stat().st_size
     if image.type == "docker":
@@ -165,7 +181,6 @@ def _commit(image: Finished, plan: BuildPlan) -> Artifact:
         image.path.unlink()
     else:
         digest = record.sha256(image.path)
-        image.path.replace(final)
     return Artifact(image.type, final, digest, size)
 
 

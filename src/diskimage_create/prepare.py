@@ -70,7 +70,9 @@ def _block_devices(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> list
         nodes = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError([Problem(f"the layout cannot be read: {error}", "DIB_BLOCK_DEVICE_CONFIG")]) from None
-    if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
+    if not isinstance(nodes, list) or not all(
+        isinstance(node, dict) and isinstance(node.get("local_loop", {}), dict) for node in nodes
+    ):
         hint = "see diskimage-builder's documentation of block devices"
         raise InputError([Problem("the layout is not a list of devices", "DIB_BLOCK_DEVICE_CONFIG", hint)])
     return nodes

@@ -7,12 +7,13 @@ and from our own steps around it. How long they took last time says how long the
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -186,8 +187,12 @@ def load_history(path: Path) -> dict[str, float]:
 
 
 def save_history(path: Path, timings: list[PhaseTiming]) -> None:
-    """Keep the times of a finished build for the next one's expectation."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(json.dumps({f"{t.phase}.d/{t.script}": round(t.seconds, 2) for t in timings}))
-    temporary.replace(path)
+    """Keep the times of a finished build for the next one's expectation, if there is room: the image is made."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(json.dumps({f"{t.phase}.d/{t.script}": round(t.seconds, 2) for t in timings}))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

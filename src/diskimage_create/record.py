@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -72,18 +71,10 @@ def make(
     }
 
 
-def write(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_beside(artifact: Artifact, record: Mapping[str, Any]) -> None:
-    """Write ``X.json`` and ``X.sha256`` beside the artifact X."""
-    write(path_for(artifact.path), json.dumps(record, indent=1, sort_keys=False) + "\n")
-    if artifact.path.exists():  # an image that went to a daemon is no file
-        write(artifact.path.with_name(f"{artifact.path.name}.sha256"), f"{artifact.sha256}  {artifact.path.name}\n")
+def texts_beside(artifact: Artifact, record: Mapping[str, Any]) -> list[tuple[Path, str]]:
+    """What lies beside the artifact X: ``X.json``, and ``X.sha256`` of one that is a file (and not in a daemon)."""
+    texts = [(path_for(artifact.path), json.dumps(record, indent=1, sort_keys=False) + "\n")]
+    if artifact.type != "docker":
+        digest = f"{artifact.sha256}  {artifact.path.name}\n"
+        texts.append((artifact.path.with_name(f"{artifact.path.name}.sha256"), digest))
+    return texts

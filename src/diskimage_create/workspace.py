@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from diskimage_create import mounts, process
+from diskimage_create.errors import Interrupted
 
 _PREFIX = "diskimage-create-"
 _JOURNAL = "journal.json"
+# How long a workspace may be without one: it is the first thing that is written.
+_NO_JOURNAL_YET_SECONDS = 600.0
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Workspace:
             "schema": 1,
             "pid": os.getpid(),
             "started": _start_time(os.getpid()),
+            "namespace": _pid_namespace(),
             "partial": [str(path) for path in self.partial],
         }
         new = self.path / f"{_JOURNAL}.new"
@@ -68,7 +73,7 @@ def workspace(parent: Path | None = None) -> Iterator[Workspace]:
     parent.mkdir(parents=True, exist_ok=True)
     sweep_stale(parent)
     work = Workspace(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))
-    with mounts.afterwards(lambda: _remove(work.path, work.partial)):
+    with mounts.afterwards(lambda: _remove_undisturbed(work)):
         work.write_journal()
         work.tmp.mkdir()
         work.disk.mkdir()
@@ -84,10 +89,15 @@ def sweep_stale(parent: Path) -> list[Path]:
             if path.lstat().st_uid != os.geteuid():
                 continue
             journal = json.loads((path / _JOURNAL).read_text())
-            alive = _start_time(journal["pid"]) == journal["started"]
+            # A container that shares this directory has numbers of its own: only there they say who is alive.
+            foreign = journal.get("namespace", _pid_namespace()) != _pid_namespace()
+            alive = foreign or _start_time(journal["pid"]) == journal["started"]
             partial = [Path(name) for name in journal["partial"]]
-        except (OSError, ValueError, TypeError, KeyError):
+        except FileNotFoundError:
+            _remove_if_forgotten(path)
             continue  # just being made, or not of our making
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            continue
         if alive:
             continue
         _remove(path, partial)
@@ -95,12 +105,28 @@ def sweep_stale(parent: Path) -> list[Path]:
     return stale
 
 
+def _remove_undisturbed(work: Workspace) -> None:
+    try:
+        _remove(work.path, work.partial)
+    except (Interrupted, KeyboardInterrupt):  # the first signal of all; further ones are ignored
+        _remove(work.path, work.partial)
+        raise
+
+
 def _remove(path: Path, partial: list[Path]) -> None:
     mounts.sweep(path)
     for file in partial:
         if file.name.startswith(".") and file.name.endswith(".partial"):
             file.unlink(missing_ok=True)
-    process.run(process.privileged(["rm", "-rf", "--one-file-system", path]))
+    # The journal last: as long as it is there, the next build can go on where this one was stopped.
+    process.run(process.privileged(["rm", "-rf", "--one-file-system", *path.glob("[!j]*"), path]))
+
+
+def _remove_if_forgotten(path: Path) -> None:
+    """A directory whose maker was killed before it wrote a journal: it is empty, and old."""
+    with suppress(OSError):
+        if time.time() - path.lstat().st_mtime > _NO_JOURNAL_YET_SECONDS:
+            path.rmdir()
 
 
 def _start_time(pid: int) -> str | None:
@@ -109,3 +135,7 @@ def _start_time(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return None
+
+
+def _pid_namespace() -> str:
+    return os.readlink("/proc/self/ns/pid")

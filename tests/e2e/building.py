@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,9 @@ from typing import Any
 COMMAND = [sys.executable, "-m", "diskimage_create"]
 #: Long enough for a slow machine; a build that hangs fails
 PATIENCE = 1200
+#: Where all commands of this run make their temporary files
+SCRATCH = Path(tempfile.mkdtemp(prefix="e2e-"))
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("DIB_", "DISKIMAGE_", "ELEMENTS_"))
     }
-    return {**kept, **(extra or {})}
+    return {**kept, "TMPDIR": str(SCRATCH), **(extra or {})}
 
 
 def run_build(directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Built:
@@ -65,12 +71,9 @@ def run_build(directory: Path, *arguments: str, env: Mapping[str, str] | None = 
 
 
 def leftovers() -> set[str]:
-    """What a build must not leave: mounts, loop devices, temporary directories."""
-    mounts = {line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()}
-    loops = {path.parent.parent.name for path in Path("/sys/block").glob("loop*/loop/backing_file")}
-    temporary = {
-        str(path)
-        for pattern in ("diskimage-*", "dib_*", "profiledir.*")
-        for path in Path(os.environ.get("TMPDIR", "/tmp")).glob(pattern)
-    }
-    return mounts | loops | temporary
+    """What builds of this run have left: mounts, loop devices, temporary files. Others may build beside it."""
+    here = str(SCRATCH)
+    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    loops = {path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file")}
+    held = {name for name in mounts | loops if name.startswith(here)}
+    return held | {str(path) for path in SCRATCH.iterdir()}

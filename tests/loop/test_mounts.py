@@ -120,3 +120,16 @@ def test_sweep_says_when_an_unmount_was_lazy(tmp_path: Path) -> None:
     with (target / "open").open("w"):
         [line] = mounts.sweep(tmp_path)
     assert "lazily" in line
+
+
+def test_sweep_ends_an_export_whose_starter_was_killed(make_image: ImageMaker, tmp_path: Path) -> None:
+    image, work = make_image("qcow2"), tmp_path / "work"
+    (work / "root").mkdir(parents=True)
+    export = mounts.exported(image, work / "disk", driver="qcow2")
+    disk = export.__enter__()
+    options = mounts.read_only_options("ext4", offset=ROOT_OFFSET)
+    mounts.mounted(disk, work / "root", fstype="ext4", options=options).__enter__()
+    done = mounts.sweep(work)
+    assert sum("qemu-storage-daemon" in line for line in done) == 1
+    assert not any(str(work) in point for point in mounts._mount_points())
+    assert mounts._exporters(str(tmp_path)) == []

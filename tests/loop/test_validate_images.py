@@ -357,7 +357,12 @@ def test_nothing_known_still_checks_the_image(tree: Path, make_image: ImageMaker
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"x", b"hello\n" * 1000, bytes(2**20), b"QFI\xfb" + b"\xff" * 600, b"hsqs" + bytes(99)]
+    "content",
+    [
+        *(b"", b"x", b"hello\n" * 1000, bytes(2**20), b"QFI\xfb" + b"\xff" * 600, b"hsqs" + bytes(99)),
+        # An extended partition beyond the end of the disk: sfdisk prints nothing, and is content.
+        bytes(450) + b"\x05" + bytes(3) + b"\x01\0\0\0\xff\xff\xff\xff" + bytes(48) + b"\x55\xaa" + b"\xa7" * 4096,
+    ],
 )
 def test_anything_else_is_a_report(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "image.qcow2"

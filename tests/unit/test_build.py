@@ -16,7 +16,7 @@ import pytest
 from samples import HOST, plan, values
 
 from diskimage_create import build, elements, process
-from diskimage_create.errors import BuildError, HostError
+from diskimage_create.errors import BuildError, HostError, InputError
 from diskimage_create.progress import Lines, Tracker
 from diskimage_create.workspace import Workspace
 
@@ -189,6 +189,30 @@ def test_the_log_is_kept_when_the_build_fails(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert (tmp_path / "amphora.log").read_text() == (tmp_path / "mine.log").read_text() == "a line\n"
+
+
+def test_one_build_at_a_time_to_an_output(tmp_path: Path) -> None:
+    spec = plan({"output": str(tmp_path / "amphora")}).spec
+    with build.build_log(spec) as log:
+        log.write("a line\n")
+        with pytest.raises(InputError, match=r"another build to .*amphora is running"), build.build_log(spec):
+            pass
+    assert (tmp_path / "amphora.log").read_text() == "a line\n"
+    with build.build_log(spec):
+        pass
+    assert (tmp_path / "amphora.log").read_text() == ""
+
+
+def test_a_log_that_cannot_be_written_or_copied_says_which(tmp_path: Path) -> None:
+    (tmp_path / "amphora.log").symlink_to("/dev/full")
+    spec = plan({"output": str(tmp_path / "amphora")}).spec
+    with pytest.raises(BuildError, match=r"No space left on device \(.*amphora\.log\)"), build.build_log(spec) as log:
+        build._write(log, "a line\n")
+    other = replace(spec, output=tmp_path / "other", logfile=tmp_path / "gone/mine.log")
+    with pytest.raises(BuildError, match=r"No such file or directory \(.*gone/mine\.log\)"), build.build_log(other):
+        pass
+    with pytest.raises(KeyboardInterrupt), build.build_log(other):
+        raise KeyboardInterrupt
 
 
 def test_without_diskimage_builder_there_is_no_build(tmp_path: Path) -> None:

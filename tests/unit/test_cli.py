@@ -46,7 +46,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[BuildPlan]:
         return [Artifact("qcow2", plan.spec.path_of("qcow2"), "0" * 64, 10**6)]
 
     monkeypatch.setattr(pipeline, "build", build)
-    monkeypatch.setattr("diskimage_create.cli.build._stop_on_signals", lambda: None)
+    monkeypatch.setattr("diskimage_create.cli.build.stop_on_signals", lambda: None)
     return plans
 
 

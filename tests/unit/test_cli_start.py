@@ -78,6 +78,21 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: ")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_not_matter(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m diskimage_create "$@" {closed}', sys.executable, "plan", "-s", "0"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: size") or "2>&-" in closed
+
+
+def test_nobody_to_tell_an_error_is_no_second_error() -> None:
+    done = subprocess.run(["sh", "-c", '"$0" -m diskimage_create plan -s 0 2>/dev/full', sys.executable], check=False)
+    assert done.returncode == 2
+
+
 def on_terminal(arguments: list[str], **environ: str) -> str:
     """What a command prints to a terminal as its standard error."""
     ours, theirs = pty.openpty()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import VALID, read, request, values
+from samples import HOST, VALID, read, request, values
 
 from diskimage_create import config
 from diskimage_create.errors import InputError
@@ -149,6 +149,7 @@ def test_a_password_in_the_environment_alone_means_nothing() -> None:
         ({"size": "9" * 5000}, "positive whole number", "--size", "5"),
         ({"output": "/nowhere/image"}, "/nowhere does not exist", "--output", "mkdir -p /nowhere"),
         ({"output": "/tmp"}, "is a directory", "--output", "name a file"),
+        ({"output": "/dev/null"}, "is a device or a pipe", "--output", "name a file"),
         ({"output": "a b"}, "characters", "--output", "letters"),
         ({"output": ".qcow2"}, None, None, None),
         ({"output": "x" * 300}, "too long", "--output", "characters"),
@@ -184,6 +185,28 @@ def test_what_is_refused(options: dict[str, Any], what: str | None, where: str |
 def test_the_problem_names_the_variable_that_the_value_came_from() -> None:
     (problem,) = problems({"size": "x"}, sources={"size": Source.ENVIRONMENT})
     assert problem.where == "DISKIMAGE_CREATE_SIZE"
+
+
+def test_the_problem_names_a_variable_of_diskimage_builders() -> None:
+    (problem,) = problems({}, {"DIB_RELEASE": "$(id)"})
+    assert problem.where == "DIB_RELEASE"
+    (problem,) = problems({}, {"TMPDIR": "/tmp/a b"})
+    assert "white space" in problem.message
+    assert problem.where == "TMPDIR"
+
+
+def test_nothing_is_in_the_way_of_the_files_beside_an_image(tmp_path: Path) -> None:
+    for name in ("x.log", "x.tar", "x.qcow2.json"):
+        (tmp_path / name).mkdir()
+    found = problems({"output": str(tmp_path / "x"), "type": "qcow2,tar"})
+    assert [Path(problem.message.split()[0]).name for problem in found] == ["x.log", "x.qcow2.json", "x.tar"]
+
+
+def test_a_current_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(InputError, match="the current directory does not exist any more"):
+        config.Request({}, {}, {}, HOST)
 
 
 def test_rhel_needs_a_local_image() -> None:

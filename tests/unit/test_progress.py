@@ -141,3 +141,9 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(display, progress.Bar)
         follow(LOG, Tracker(display))
     assert "install 75-amphora-agent" in terminal.getvalue()
+
+
+def test_times_that_cannot_be_kept_do_not_matter(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("no directory")
+    save_history(tmp_path / "cache/timings/x.json", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]

@@ -14,6 +14,7 @@ from samples import plan
 from contract import schema_errors
 from diskimage_create import plan as plans
 from diskimage_create import profiles, record
+from diskimage_create.errors import InputError
 from diskimage_create.model import Artifact, Finding, PhaseTiming, Report, Status
 from diskimage_create.validate import from_json, to_json
 from diskimage_create.validate.record import read_record, recorded_artifact, recorded_digest
@@ -98,7 +99,8 @@ def test_secrets_are_not_in_a_record(artifacts: list[Artifact]) -> None:
 
 def test_files_beside_the_image(artifacts: list[Artifact]) -> None:
     image = artifacts[0]
-    record.write_beside(image, made_from(artifacts))
+    for path, text in record.texts_beside(image, made_from(artifacts)):
+        path.write_text(text)
     assert sorted(path.name for path in image.path.parent.iterdir()) == [
         *("amphora.qcow2", "amphora.qcow2.json", "amphora.qcow2.sha256", "amphora.tar")
     ]
@@ -116,19 +118,13 @@ def test_what_was_expected_can_be_read_again(artifacts: list[Artifact]) -> None:
 
 def test_an_image_that_went_to_a_daemon_is_no_file(tmp_path: Path) -> None:
     gone = Artifact("docker", tmp_path / "amphora.docker", "0" * 64, 5)
-    record.write_beside(gone, {"schema": 1})
-    assert [path.name for path in tmp_path.iterdir()] == ["amphora.docker.json"]
+    assert [path.name for path, _ in record.texts_beside(gone, {"schema": 1})] == ["amphora.docker.json"]
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    record.write(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        record.write(path, "new \udcff")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(OSError, match="No such file"):
-        record.write(tmp_path / "nowhere/x", "text")
+def test_a_record_nested_without_end_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="the record cannot be read"):
+        read_record(tmp_path / "x")
 
 
 def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:

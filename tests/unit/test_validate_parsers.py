@@ -150,6 +150,27 @@ def test_any_missing_byte_of_a_qcow2_is_seen(tmp_path_factory: pytest.TempPathFa
     assert (qcow2.missing_bytes(path, header) > 0) is (cut > 0)
 
 
+@pytest.mark.parametrize(
+    ("entries", "outcome"),
+    [
+        # Any number of entries for one table: it is read once.
+        ([0x20000] * 2**20, 0),
+        # Tables that would overlap, and one that no seek reaches
+        ([0x20000, 0x20200], "damaged"),
+        ([0x00FFFFFFFFFF0000], 2**55),
+    ],
+)
+def test_absurd_qcow2_tables_take_no_time(tmp_path: Path, entries: list[int], outcome: int | str) -> None:
+    path = tmp_path / "absurd"
+    header = qcow2.Header(3, 2**40, 16, 0x30000, len(entries), False, False, False)
+    path.write_bytes(b"".join([bytes(0x30000), *(entry.to_bytes(8, "big") for entry in entries)]))
+    if isinstance(outcome, str):
+        with pytest.raises(ValueError, match=outcome):
+            qcow2.missing_bytes(path, header)
+    else:
+        assert qcow2.missing_bytes(path, header) >= outcome
+
+
 def test_qcow2_header(tmp_path: Path) -> None:
     whole = qcow2_file(tmp_path / "a").read_bytes()[:512]
     assert qcow2.parse_header(whole).virtual_size == 2**20

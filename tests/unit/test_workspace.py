@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diskimage_create import mounts, process
-from diskimage_create.errors import HostError
+from diskimage_create.errors import HostError, Interrupted
 from diskimage_create.workspace import Workspace, _start_time, sweep_stale, workspace
 
 pytestmark = pytest.mark.subprocess("rm removes workspaces")
@@ -138,3 +138,34 @@ def test_names_of_processes_do_not_confuse(tmp_path: Path) -> None:
     assert (_start_time(os.getpid()) or "").isdigit()
     assert _start_time(2**22 + 1) is None
     assert Workspace(tmp_path).out == tmp_path / "out"
+
+
+def test_the_workspace_of_another_container_is_left_alone(tmp_path: Path) -> None:
+    theirs = left_behind(tmp_path, "theirs", {**dead(), "namespace": "pid:[1]"})
+    with workspace(tmp_path) as work:
+        ours = json.loads((work.path / "journal.json").read_text())
+    assert theirs.is_dir()
+    assert ours["namespace"] == os.readlink("/proc/self/ns/pid")
+
+
+def test_a_workspace_that_never_got_a_journal_goes_when_it_is_old(tmp_path: Path) -> None:
+    for name, age in (("young", 0), ("old", 3600), ("full", 3600)):
+        path = tmp_path / f"diskimage-create-{name}"
+        path.mkdir()
+        if name == "full":
+            (path / "mine").touch()
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    sweep_stale(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["diskimage-create-full", "diskimage-create-young"]
+
+
+def test_a_signal_during_the_clean_up_does_not_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = process.run
+
+    def interrupted(*_: object) -> None:
+        monkeypatch.setattr(process, "run", run)
+        raise Interrupted("SIGINT")
+
+    with pytest.raises(Interrupted), workspace(tmp_path):
+        monkeypatch.setattr(process, "run", interrupted)
+    assert list(tmp_path.iterdir()) == []

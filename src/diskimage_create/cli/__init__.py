@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
-from types import MappingProxyType
-from typing import Any
+from types import FrameType, MappingProxyType
+from typing import Any, NoReturn
 
 import click
 from click_default_group import DefaultGroup
 
-from diskimage_create.errors import DiskImageError, InputError, Problem
+from diskimage_create.errors import DiskImageError, InputError, Interrupted, Problem
 
 #: Command -> what ``--help`` says of it; its module and function have its name
 COMMANDS = MappingProxyType(
@@ -112,6 +114,7 @@ def cli(debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    _open_standard_streams()
     arguments = sys.argv[1:] if argv is None else argv
     try:
         status: Any = cli.main(args=arguments, prog_name="diskimage-create", standalone_mode=False)
@@ -120,6 +123,26 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         return report_error(error)
+
+
+def _open_standard_streams() -> None:
+    """A closed stream lends its number to the next file that is opened, and is None to whoever prints."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (stays open)
+
+
+def stop_on_signals() -> None:
+    """The first signal ends the build through its clean-up; further ones do not disturb that."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(f"interrupted by {signal.Signals(signum).name}: everything is unmounted and removed")
+
+    for each in signals:
+        signal.signal(each, interrupt)
 
 
 def report_error(error: BaseException) -> int:
@@ -153,7 +176,8 @@ def report_error(error: BaseException) -> int:
 
 def _print(problems: Any) -> None:
     color = False if os.environ.get("NO_COLOR") else None  # None: on a terminal
-    for problem in problems:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {problem}", err=True, color=color)
-        if problem.hint:
-            click.echo(f"{click.style('hint:', fg='cyan')} {problem.hint}", err=True, color=color)
+    with suppress(OSError):  # nobody listens any more; the exit status still tells
+        for problem in problems:
+            click.echo(f"{click.style('error:', fg='red', bold=True)} {problem}", err=True, color=color)
+            if problem.hint:
+                click.echo(f"{click.style('hint:', fg='cyan')} {problem.hint}", err=True, color=color)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
-from diskimage_create.cli import options, version_option
-from diskimage_create.errors import Interrupted
+from diskimage_create.cli import options, stop_on_signals, version_option
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -37,23 +34,10 @@ def build(ctx: click.Context, /, no_validate: bool, keep_failed: bool, **image: 
     plan = prepare(request)
     for note in plan.notes:
         click.echo(f"note: {note}", err=True)
-    _stop_on_signals()
+    stop_on_signals()
     with progress.display() as display:
         how = pipeline.BuildOptions(validate=not no_validate, keep_failed=keep_failed)
         artifacts = pipeline.build(plan, request.host, display, how)
     for artifact in artifacts:
         click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
         click.echo(artifact.path)
-
-
-def _stop_on_signals() -> None:
-    """The first signal ends the build through its clean-up; further ones do not disturb that."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(f"interrupted by {signal.Signals(signum).name}: everything is unmounted and removed")
-
-    for each in signals:
-        signal.signal(each, interrupt)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from diskimage_create.cli import format_option
+from diskimage_create.cli import format_option, stop_on_signals
 from diskimage_create.errors import ImageRejected
 
 
@@ -27,6 +27,7 @@ def validate(image: Path, deep: bool, output_format: str) -> int:
     from diskimage_create.validate import report
     from diskimage_create.validate import validate as check
 
+    stop_on_signals()
     result = check(image, deep=deep)
     if output_format == "json":
         click.echo(report.as_json(result))

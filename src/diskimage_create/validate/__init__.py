@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +14,9 @@ from diskimage_create.model import Expectation, Finding, Report, Status
 from diskimage_create.validate import checks as _checks  # noqa: F401  (registers them)
 from diskimage_create.validate.as_root import validate_as_root
 from diskimage_create.validate.expect import expectation_for, expectation_in, from_json, recorded_expectation, to_json
-from diskimage_create.validate.image import Damaged, ImageView, open_image
+from diskimage_create.validate.image import Damaged, ImageView, open_image, require_file
 from diskimage_create.validate.registry import CHECKS, Check, printable, run_check
+from diskimage_create.workspace import workspace
 
 __all__ = ["CHECKS", "Check", "expectation_for", "from_json", "to_json", "validate", "validate_view"]
 
@@ -37,9 +37,10 @@ def validate(path: Path, expectation: Expectation | None = None, *, deep: bool =
     if not process.is_root() and path.is_file():
         return validate_as_root(path, expectation, deep=deep)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="diskimage-validate-") as directory:
+    require_file(path)
+    with workspace() as work:
         try:
-            with open_image(path, workspace=Path(directory)) as view:
+            with open_image(path, workspace=work.tmp) as view:
                 wanted = expectation or recorded_expectation(path) or expectation_in(view)
                 findings = _run_all(view, wanted, deep=deep)
         except Damaged as damage:

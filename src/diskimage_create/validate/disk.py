@@ -131,9 +131,10 @@ def _ext(superblock: bytes) -> FileSystem:
 def _partition_table(path: Path) -> tuple[str | None, list[Partition]]:
     try:
         found = process.run(["sfdisk", "--json", path])
-    except CommandFailed:  # no table, or one that is beyond use
+        return parse_sfdisk(found.stdout)
+    except (CommandFailed, ValueError, LookupError, TypeError):
+        # No table, or one that is beyond use: of some, sfdisk prints half a document or none, and is content.
         return None, []
-    return parse_sfdisk(found.stdout)
 
 
 def _whole(size: int) -> Partition:

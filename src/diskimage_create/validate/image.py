@@ -83,6 +83,15 @@ def image_kind(path: Path) -> str:
     raise Damaged("image-intact", "the file is no disk image, file system or archive that is known here")
 
 
+def require_file(path: Path) -> None:
+    """Refuse what is no file: there is nothing to open, and a pipe would never end.
+
+    :raises InputError: there is no such file
+    """
+    if not path.is_file():
+        raise InputError([Problem("there is no such image file", where=str(path))])
+
+
 @contextmanager
 def open_image(path: Path, *, workspace: Path) -> Iterator[ImageView]:
     """Open an image; its mounts and daemons end with the block.
@@ -91,8 +100,7 @@ def open_image(path: Path, *, workspace: Path) -> Iterator[ImageView]:
     :raises Damaged: the image cannot be opened at all
     :raises InputError: there is no such file
     """
-    if not path.is_file():
-        raise InputError([Problem("there is no such image file", where=str(path))])
+    require_file(path)
     view = ImageView(path=path, kind=image_kind(path), workspace=workspace)
     tree = workspace / "root"
     tree.mkdir()

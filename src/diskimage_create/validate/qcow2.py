@@ -74,6 +74,8 @@ def missing_bytes(path: Path, header: Header) -> int:
     lost its last kilobytes for a good one. QEMU writes whole clusters and ends compressed
     data on a sector, hence any byte that a table refers to must be there. (Clusters made of
     sub-clusters are the exception: those may really be incomplete.)
+
+    :raises ValueError: the tables make no sense
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -86,10 +88,15 @@ def _extent_ends(file: BinaryIO, header: Header) -> Iterator[int]:
     """Where each thing that the tables refer to ends; tables that are cut off end the search."""
     cluster = 1 << header.cluster_bits
     yield header.l1_offset + header.l1_entries * 8
-    for entry in _table(file, header.l1_offset, header.l1_entries):
-        if offset := entry & _OFFSET_MASK:
-            yield offset + cluster
-            yield _last_data_end(_table(file, offset, cluster // 8), header)
+    size = file.seek(0, 2)
+    # Each table is read once, and none overlaps another: many entries for a few tables would take hours.
+    for offset in sorted({entry & _OFFSET_MASK for entry in _table(file, header.l1_offset, header.l1_entries)} - {0}):
+        if offset % cluster:
+            raise ValueError("the qcow2 tables are damaged")
+        yield offset + cluster
+        if offset >= size:
+            return
+        yield _last_data_end(_table(file, offset, cluster // 8), header)
 
 
 def _last_data_end(table: array[int], header: Header) -> int:

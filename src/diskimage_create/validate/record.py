@@ -19,7 +19,7 @@ def read_record(image: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError([Problem(f"the record cannot be read: {error}", where=str(path))]) from None
     return record if isinstance(record, dict) else None
 
