@@ -352,33 +352,6 @@ def _elements(
     return tuple(dict.fromkeys((*names, *_split(reader.options.get("element")))))
 
 
-def element_search_path(environ: Mapping[str, str], ours: Path, builtin: Path) -> list[Path]:
-    """Where elements are looked for, the first winning: an Octavia checkout, the user's, ours, the libraries'.
-
-    :raises InputError: a directory that a variable names is not there
-    """
-    places: list[tuple[str, Path]] = []
-    if environ.get("OCTAVIA_REPO_PATH"):
-        places.append(("OCTAVIA_REPO_PATH", Path(environ["OCTAVIA_REPO_PATH"], "elements")))
-    for variable in ("DIB_LOCAL_ELEMENTS_PATH", "ELEMENTS_PATH"):
-        places += [(variable, Path(part)) for part in environ.get(variable, "").split(os.pathsep) if part]
-    places.append(("", ours))
-    if environ.get("ELEMENTS_REPO_PATH"):
-        checkout = Path(environ["ELEMENTS_REPO_PATH"])
-        places.append(("ELEMENTS_REPO_PATH", checkout / "elements" if (checkout / "elements").is_dir() else checkout))
-    if environ.get("DIB_REPO_PATH"):
-        places.append(("DIB_REPO_PATH", Path(environ["DIB_REPO_PATH"], "diskimage_builder/elements")))
-    else:
-        places.append(("", builtin))
-    if missing := [
-        Problem(f"directory {path} does not exist", variable, "correct the variable, or unset it")
-        for variable, path in places
-        if not path.is_dir()
-    ]:
-        raise InputError(missing)
-    return list(dict.fromkeys(path.resolve() for _, path in places))
-
-
 def _root_password(reader: Reader) -> str | None:
     password = reader.options.get("root_password")
     if password is not None and (not password or re.search(r"[\0\r\n]", password)):

@@ -31,10 +31,40 @@ def builtin() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "elements"
 
 
-def find_all(search_path: Iterable[Path]) -> dict[str, Element]:
+def search_path(environ: Mapping[str, str], ours: Path, theirs: Path) -> list[Path]:
+    """Where elements are looked for, the first winning: an Octavia checkout, the user's, ours, the libraries'.
+
+    :param environ: names them (docs/cli.md)
+    :param ours: the elements that come with this project
+    :param theirs: those that come with diskimage-builder
+    :raises InputError: a directory that a variable names is not there
+    """
+    places: list[tuple[str, Path]] = []
+    if environ.get("OCTAVIA_REPO_PATH"):
+        places.append(("OCTAVIA_REPO_PATH", Path(environ["OCTAVIA_REPO_PATH"], "elements")))
+    for variable in ("DIB_LOCAL_ELEMENTS_PATH", "ELEMENTS_PATH"):
+        places += [(variable, Path(part)) for part in environ.get(variable, "").split(os.pathsep) if part]
+    places.append(("", ours))
+    if environ.get("ELEMENTS_REPO_PATH"):
+        checkout = Path(environ["ELEMENTS_REPO_PATH"])
+        places.append(("ELEMENTS_REPO_PATH", checkout / "elements" if (checkout / "elements").is_dir() else checkout))
+    if environ.get("DIB_REPO_PATH"):
+        places.append(("DIB_REPO_PATH", Path(environ["DIB_REPO_PATH"], "diskimage_builder/elements")))
+    else:
+        places.append(("", theirs))
+    if missing := [
+        Problem(f"directory {path} does not exist", variable, "correct the variable, or unset it")
+        for variable, path in places
+        if not path.is_dir()
+    ]:
+        raise InputError(missing)
+    return list(dict.fromkeys(path.resolve() for _, path in places))
+
+
+def find_all(directories: Iterable[Path]) -> dict[str, Element]:
     """Every element below the directories of the search path; the first of a name wins."""
     found: dict[str, Element] = {}
-    for directory in search_path:
+    for directory in directories:
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
             path = Path(entry.path).resolve()
             # Like diskimage-builder, which calls an element behind a symbolic link by the name of its directory.
@@ -117,12 +147,12 @@ def digest(directory: Path) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def resolve(wanted: Sequence[str], search_path: Sequence[Path], arch: str) -> tuple[ResolvedElement, ...]:
+def resolve(wanted: Sequence[str], directories: Sequence[Path], arch: str) -> tuple[ResolvedElement, ...]:
     """The closure of the wanted elements as disk-image-create will see it, with digests.
 
     :raises InputError: see :func:`closure`
     """
-    elements = closure([*wanted, *implied(wanted, arch)], find_all(search_path))
+    elements = closure([*wanted, *implied(wanted, arch)], find_all(directories))
     return tuple(ResolvedElement(element.name, element.path, digest(element.path)) for element in elements)
 
 

@@ -52,7 +52,7 @@ def _checked(request: Request) -> tuple[ImageSpec, list[Path]]:
     except InputError as error:
         problems += error.problems
     try:
-        search_path = config.element_search_path(request.environ, elements.OURS, elements.builtin())
+        search_path = elements.search_path(request.environ, elements.OURS, elements.builtin())
     except InputError as error:
         problems += error.problems
     if problems:

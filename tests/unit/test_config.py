@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import HOST, VALID, read, request, values
 
-from diskimage_create import config
+from diskimage_create import config, elements
 from diskimage_create.errors import InputError
 from diskimage_create.model import Source
 
@@ -281,13 +281,13 @@ def test_elements_are_looked_for_in_the_order_of_the_specification(tmp_path: Pat
         "ELEMENTS_REPO_PATH": str(tmp_path / "tie"),
         "DIB_REPO_PATH": str(tmp_path / "dib"),
     }
-    found = config.element_search_path(environ, tmp_path / "ours", tmp_path / "builtin")
+    found = elements.search_path(environ, tmp_path / "ours", tmp_path / "builtin")
     assert [str(path.relative_to(tmp_path)) for path in found] == [
         *("octavia/elements", "local", "one", "two", "ours", "tie/elements", "dib/diskimage_builder/elements")
     ]
     gone = {**environ, "OCTAVIA_REPO_PATH": "/nowhere", "ELEMENTS_PATH": "/gone"}
     with pytest.raises(InputError) as caught:
-        config.element_search_path(gone, tmp_path / "ours", tmp_path)
+        elements.search_path(gone, tmp_path / "ours", tmp_path)
     assert [problem.where for problem in caught.value.problems] == ["OCTAVIA_REPO_PATH", "ELEMENTS_PATH"]
 
 

@@ -69,11 +69,6 @@ def read_packages(view: ImageView) -> Packages:
     raise Unavailable("the image has no package database that can be read here (dpkg, or rpm with SQLite)")
 
 
-def has_dpkg(root: ImageRoot) -> bool:
-    """Whether the image is one of dpkg's."""
-    return root.exists(DPKG_STATUS)
-
-
 def _provided_names(field: str) -> list[str]:
     return [name.strip().split(" ")[0] for name in field.split(",") if name.strip()]
 
