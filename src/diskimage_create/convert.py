@@ -10,7 +10,7 @@ from diskimage_create.model import ImageSpec
 
 
 def convert(raw: Path, image_type: str, target: Path, spec: ImageSpec, root: Path | None) -> None:
-    """Write the image in another type.
+    """Write the image in another type; for ``docker``, the archive that is imported.
 
     :param root: the raw image's root file system, mounted read-only, for the types that hold files and no disk
     """

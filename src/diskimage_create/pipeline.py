@@ -68,7 +68,7 @@ def build(plan: BuildPlan, host: HostFacts, display: Display, options: BuildOpti
         raw = builds.run_build(plan, work, tracker, log)
         view = stack.enter_context(open_image(raw, workspace=work.path))
         finished = _finish(view, plan, work, expected, tracker, options)
-        packages = package_versions(view)
+        packages, tools = package_versions(view), _tool_versions()
         artifacts = [_measured(image, plan) for image in finished]
         total = PhaseTiming("total", "", time.monotonic() - clock)
         named: list[tuple[Path, Path]] = []
@@ -80,7 +80,7 @@ def build(plan: BuildPlan, host: HostFacts, display: Display, options: BuildOpti
                 packages=packages,
                 timings=[*tracker.timings, total],
                 expectation=validate.to_json(expected),
-                tools=_tool_versions(),
+                tools=tools,
                 started=started,
             )
             if image.type != "docker":
@@ -126,7 +126,7 @@ def _finish(
     for image_type in spec.types:
         target = work.partial_file(spec.path_of(image_type))
         with tracker.step("convert", image_type):
-            convert(view.path, "tar" if image_type == "docker" else image_type, target, spec, view.root.path)
+            convert(view.path, image_type, target, spec, view.root.path)
         report = content
         if content is not None:
             with tracker.step("validate", image_type):
@@ -157,7 +157,7 @@ def _rejected(
         kept = final.with_name(f"{final.name}.failed")
         half = work.partial_file(kept)
         try:
-            convert(view.path, "tar" if image_type == "docker" else image_type, half, plan.spec, view.root.path)
+            convert(view.path, image_type, half, plan.spec, view.root.path)
             half.replace(kept)
             hint = f"the image is kept as {kept}"
         except (DiskImageError, OSError, Unavailable) as error:  # why it was rejected matters more

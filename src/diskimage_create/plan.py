@@ -45,17 +45,12 @@ def make_plan(
     """
     notes: list[str] = []
     elements = list(spec.elements)
-    names = {element.name for element in resolved}
     environment = dict(spec.environment)
     environment["ELEMENTS_PATH"] = Setting(":".join(str(path) for path in search_path), Source.HOST)
     _use_host_mirrors(spec, host, environment, notes)
     _lend(host, environment, notes)
     _choose_block_devices(host, environment, block_devices, notes)
     _note_passwords(spec, resolved, notes)
-    if host.ca_certificates and "build-host" not in names:
-        notes.append(
-            "the element build-host is not in this image: the host's CA certificates are not lent to the build"
-        )
     if spec.tmpfs and host.memory_bytes < 2 * MIN_TMPFS_BYTES:
         notes.append(f"{host.memory_bytes >> 20} MiB of memory are too few to build in a tmpfs")
     command = _command(spec, elements)
