@@ -36,13 +36,22 @@ _CREDENTIALS = re.compile(r"://(?:[^/@\s:]*:)?([^/\s]+)@")
 _INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "SOURCE_DATE_EPOCH")
 
 
-def run_build(plan: BuildPlan, work: Workspace, tracker: Tracker, log: TextIO) -> Path:
+def run_build(
+    plan: BuildPlan,
+    work: Workspace,
+    tracker: Tracker,
+    log: TextIO,
+    variables: Mapping[str, str],
+    listen: Callable[[str], None],
+) -> Path:
     """Run disk-image-create; returns the raw image.
 
     :param log: gets every line, with the time, without secrets
+    :param variables: set for this run besides the plan's
+    :param listen: gets every line, as soon as it is there
     :raises BuildError: it failed; names the element script and shows the lines that matter
     """
-    environment = _environment(plan, work)
+    environment = {**_environment(plan, work), **variables}
     redact = redactor(secrets(plan))
     command = _fenced([_disk_image_create(environment), *plan.command[1:]], environment)
 
@@ -50,10 +59,11 @@ def run_build(plan: BuildPlan, work: Workspace, tracker: Tracker, log: TextIO) -
         line = redact(line)
         _write(log, f"{datetime.now(UTC):%H:%M:%S.%f} {line}\n")
         tracker.line(line)
+        listen(line)
 
     on_line(f"{' '.join(plan.command)}")
     status = process.stream(command, on_line, env=environment, cwd=work.out)
-    raw = work.out / f"{plan.spec.output.name}.raw"
+    raw = work.out / f"{plan.spec.profile}.raw"
     if status != 0 or not raw.is_file():
         raise _failure(status, tracker)
     return raw

@@ -9,14 +9,15 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import stat
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from diskimage_create.errors import InputError, Problem
-from diskimage_create.model import Element, ResolvedElement
+from diskimage_create.model import Element, ElementFile, ResolvedElement
 
 #: The elements that come with this project.
 OURS = Path(__file__).parent / "elements"
@@ -129,31 +130,58 @@ def _missing(name: str, asked_by: str, available: Mapping[str, Element]) -> Prob
     return Problem(f"there is no element {name}", asked_by, hint)
 
 
-def digest(directory: Path) -> str:
-    """SHA-256 over the names, modes (whether executable), link targets and contents of all files below."""
-    total = hashlib.sha256()
-    for root, directories, files in os.walk(directory):
+def files(directory: Path) -> tuple[ElementFile, ...]:
+    """Everything below an element's directory, but Python's caches."""
+    found = []
+    for root, directories, names in os.walk(directory):
         directories[:] = sorted(name for name in directories if name != "__pycache__")
-        for name in sorted([*files, *(d for d in directories if os.path.islink(os.path.join(root, d)))]):
+        for name in (*directories, *names):
             path = os.path.join(root, name)
-            relative = os.path.relpath(path, directory)
-            if os.path.islink(path):
-                total.update(os.fsencode(f"link {relative} {os.readlink(path)}\0"))
-                continue
-            executable = bool(os.stat(path).st_mode & 0o111)
-            with open(path, "rb") as file:
-                content = hashlib.sha256(file.read()).hexdigest()
-            total.update(os.fsencode(f"file {relative} {executable} {content}\0"))
+            found.append(_file(path, os.path.relpath(path, directory)))
+    return tuple(sorted(found, key=lambda file: file.path))
+
+
+def _file(path: str, relative: str) -> ElementFile:
+    if os.path.islink(path):
+        return ElementFile(relative, f"link to {os.readlink(path)}")
+    mode = f"{stat.S_IMODE(os.stat(path).st_mode):04o}"
+    if os.path.isdir(path):
+        return ElementFile(relative, f"directory mode {mode}")
+    with open(path, "rb") as file:
+        content = file.read()
+    asks = b"IMAGE_ELEMENT" in content or b"get_image_element_array" in content
+    return ElementFile(relative, f"sha256:{hashlib.sha256(content).hexdigest()} mode {mode}", asks)
+
+
+def digest(files: Iterable[ElementFile]) -> str:
+    """SHA-256 over the names, modes, link targets and contents of files."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(os.fsencode(f"{file.path}\0{file.value}\0"))
     return f"sha256:{total.hexdigest()}"
 
 
 def resolve(wanted: Sequence[str], directories: Sequence[Path], arch: str) -> tuple[ResolvedElement, ...]:
-    """The closure of the wanted elements as disk-image-create will see it, with digests.
+    """The closure of the wanted elements as disk-image-create will see it, with all files.
 
     :raises InputError: see :func:`closure`
     """
-    elements = closure([*wanted, *implied(wanted, arch)], find_all(directories))
-    return tuple(ResolvedElement(element.name, element.path, digest(element.path)) for element in elements)
+    resolved = []
+    for element in closure([*wanted, *implied(wanted, arch)], find_all(directories)):
+        found = files(element.path)
+        shadowed = tuple(_shadowed(element, directories))
+        resolved.append(ResolvedElement(element.name, element.path, digest((*found, *shadowed)), found, shadowed))
+    return tuple(resolved)
+
+
+def _shadowed(element: Element, directories: Sequence[Path]) -> Iterator[ElementFile]:
+    """package-installs-squash merges the lists of all elements of a name, not the first one's alone."""
+    for directory in directories:
+        other = (directory / element.name).resolve()
+        if other != element.path:
+            for name in ("package-installs.json", "package-installs.yaml"):
+                if (other / name).is_file():
+                    yield _file(str(other / name), name)
 
 
 def implied(wanted: Sequence[str], arch: str) -> list[str]:

@@ -11,6 +11,12 @@ from typing import Any
 PLAN_SCHEMA = 1
 RECORD_SCHEMA = 1
 
+#: What a build makes one after the other, and can be resumed from: the root file system after the hook phases
+#: of these names, and at last the image
+STAGES = ("root", "pre-install", "install")
+IMAGE = "image"
+STEPS = (*STAGES, IMAGE)
+
 #: Output type -> file name extension. ``docker`` goes to a daemon, not to a file.
 EXTENSIONS: Mapping[str, str] = {
     "qcow2": ".qcow2",
@@ -106,12 +112,44 @@ class Element:
 
 
 @dataclass(frozen=True)
+class ElementFile:
+    """A file, a directory or a symbolic link of an element."""
+
+    path: str
+    """Relative to the element"""
+    value: str
+    """Digest of the content and the mode; of a link, where it leads"""
+    asks_elements: bool = False
+    """Whether it mentions the list of the image's elements"""
+
+
+@dataclass(frozen=True)
 class ResolvedElement:
-    """An element of an image's closure, with the digest of its files and modes."""
+    """An element of an image's closure, with all that is in it."""
 
     name: str
     path: Path
     digest: str
+    files: tuple[ElementFile, ...] = ()
+    shadowed: tuple[ElementFile, ...] = ()
+    """Lists of packages of other elements of this name: package-installs merges them all"""
+
+
+#: Step -> name -> value of everything that the content of the step, and of no earlier one, depends on
+Inputs = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class RemoteInput:
+    """Something elsewhere that the content of an image depends on: a repository's state, a branch's head."""
+
+    name: str
+    phase: str
+    """The step of a build that can feel it first, one of STEPS"""
+    value: str | None
+    """None where it cannot be known"""
+    detail: str = ""
+    """What it is, or why it cannot be known, for people"""
 
 
 @dataclass(frozen=True)
@@ -123,8 +161,10 @@ class BuildPlan:
     resolved: tuple[ResolvedElement, ...]
     environment: Mapping[str, Setting]
     command: tuple[str, ...]
-    inputs: Mapping[str, str]
+    inputs: Inputs
+    """What can be known without asking the network"""
     fingerprint: str
+    """One digest over these inputs"""
     notes: tuple[str, ...] = ()
 
 

@@ -2,30 +2,35 @@
 
     Request -> prepare.prepare -> BuildPlan -> build -> images under their final names, each with its record
 
-Nothing gets its final name before all of it was built, converted and found good.
+What is stored already is not made again. Nothing gets its final name before all of it was built,
+converted and found good.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TextIO
 
 from diskimage_create import build as builds
-from diskimage_create import docker, process, profiles, record, requirements, validate
+from diskimage_create import docker, process, profiles, record, remote, requirements, reuse, stages, validate
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
-from diskimage_create.convert import convert
-from diskimage_create.errors import DiskImageError, ImageRejected
+from diskimage_create.errors import DiskImageError, HostError
+from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
-from diskimage_create.model import Artifact, BuildPlan, Expectation, PhaseTiming, Report, Status
+from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, PhaseTiming
 from diskimage_create.progress import Display, Tracker, load_history, save_history
-from diskimage_create.validate.image import ImageView, Unavailable, open_image
+from diskimage_create.store import Entry, Store, link
+from diskimage_create.validate.image import open_image
 from diskimage_create.validate.inventory import package_versions
 from diskimage_create.workspace import Workspace, workspace
 
@@ -36,64 +41,224 @@ class BuildOptions:
 
     validate: bool = True
     keep_failed: bool = False
+    refresh: bool = False
+    """Use nothing that is stored"""
+    offline: bool = False
+    """Use what is stored without asking the network whether it is still right"""
+    max_age: timedelta = timedelta(hours=24)
+    """How long what cannot be known is trusted not to have changed"""
+    why: bool = False
+    """Say all that differs from what is stored, not the first of it"""
 
 
 @dataclass(frozen=True)
-class Finished:
-    """An image that is built and checked, but has not got its final name yet."""
+class _Job:
+    """A plan, with all that is needed to carry it out."""
 
-    type: str
-    path: Path
-    report: Report | None
+    plan: BuildPlan
+    host: HostFacts
+    options: BuildOptions
+    needs: reuse.Needs
+    store: Store
+    display: Display
+    say: Callable[[str], None]
+    """Tells the user something"""
+
+    @property
+    def work_parent(self) -> Path:
+        return self.plan.spec.work_dir or Path(tempfile.gettempdir())
 
 
-def build(plan: BuildPlan, host: HostFacts, display: Display, options: BuildOptions) -> list[Artifact]:
-    """Build, check and record the images of a plan; returns what was made.
+@dataclass(frozen=True)
+class _Result:
+    """An image on its way to its final name."""
 
+    path: Path | None
+    """Where it is now; None where it is no file, but in a daemon"""
+    artifact: Artifact
+    record: Mapping[str, Any]
+
+
+def build(
+    plan: BuildPlan, host: HostFacts, display: Display, options: BuildOptions, say: Callable[[str], None]
+) -> list[Artifact]:
+    """Build, check and record the images of a plan, or take them from the store; returns what was made.
+
+    :param say: tells the user why something is made, or is not
     :raises HostError: this host cannot build it
     :raises BuildError: diskimage-builder failed
     :raises ImageRejected: it built something, but not what was asked for
     """
-    spec = plan.spec
-    parent = spec.work_dir or Path(tempfile.gettempdir())
-    requirements.require(plan, host, parent)
-    spec.cache_dir.mkdir(parents=True, exist_ok=True)
-    history = spec.cache_dir / "timings" / f"{spec.profile}-{spec.os}-{spec.release}-{spec.arch}.json"
-    tracker = Tracker(display, load_history(history))
-    expected = _expectation(plan, host)
-    started, clock = datetime.now(UTC), time.monotonic()
+    store = Store(plan.spec.cache_dir)
+    store.create()
+    job = _Job(plan, host, options, _needs(plan, options), store, display, say)
     with ExitStack() as stack:
-        work = stack.enter_context(workspace(parent))
-        log = stack.enter_context(builds.build_log(spec))
-        raw = builds.run_build(plan, work, tracker, log)
+        wait = partial(say, "another build makes this image: waiting for it")
+        stack.enter_context(store.building(job.needs.fingerprint, wait))
+        log = stack.enter_context(builds.build_log(plan.spec))
+        stored = _stored(job, stack)
+        results = _reuse(job, stored, log) if stored and stored.step == IMAGE else _make(job, stored, log)
+    return [result.artifact for result in results]
+
+
+def _needs(plan: BuildPlan, options: BuildOptions) -> reuse.Needs:
+    """The inputs of a plan, completed by those that only the network knows."""
+    asked = (
+        ()
+        if options.offline
+        else remote.resolve(
+            {name: setting.value for name, setting in plan.environment.items()},
+            plan.resolved,
+            plan.spec,
+            plan.spec.cache_dir,
+        )
+    )
+    return reuse.needs(plan, stages.allowed(plan.resolved), asked, max_age=options.max_age, offline=options.offline)
+
+
+def _stored(job: _Job, stack: ExitStack) -> Entry | None:
+    """The furthest step that is stored and intact, kept until the stack is closed; says why there is no further one."""
+    if job.options.refresh:
+        job.say("--refresh: nothing that is stored is used")
+        return None
+    why = reuse.look_up(job.store, job.needs)
+    chosen = None
+    for entry in why.found:
+        with ExitStack() as attempt:
+            if attempt.enter_context(job.store.using(entry)):
+                stack.push(attempt.pop_all())
+                chosen = entry
+                break
+        job.say(f"warning: {entry.title} is damaged in the store: it is removed, and made again")
+        job.store.remove(entry, wait=True)
+    for line in why.explained(chosen, every=job.options.why):
+        job.say(line)
+    if chosen is None and job.options.offline:
+        raise HostError("nothing that is stored fits this image", "build it once without --offline")
+    return chosen
+
+
+def _reuse(job: _Job, stored: Entry, log: TextIO) -> list[_Result]:
+    """Give stored images their names here."""
+    spec, started, clock = job.plan.spec, datetime.now(UTC), time.monotonic()
+    with workspace(job.work_parent) as work:
+        records = {kind: record.read(stored.path / f"{kind}.json") for kind in spec.types}
+        results = []
+        for kind in spec.types:
+            path, artifact = None, record.artifact_of(records[kind], spec.path_of(kind))
+            if kind == "docker":
+                artifact = replace(artifact, sha256=docker.import_archive(stored.path / kind, spec.docker_target or ""))
+            else:
+                path = work.partial_file(artifact.path)
+                link(stored.path / kind, path)
+            results.append(_Result(path, artifact, records[kind]))
+        with (stored.path / "log").open(encoding="utf-8") as made:
+            shutil.copyfileobj(made, log)
+        artifacts = [result.artifact for result in results]
+        for number, result in enumerate(results):
+            data = record.reused(
+                result.record,
+                record.first(result.artifact, artifacts),
+                stored.created,
+                started,
+                time.monotonic() - clock,
+            )
+            results[number] = replace(result, record=data)
+        _give_names(work, results)
+    return results
+
+
+def _make(job: _Job, stage: Entry | None, log: TextIO) -> list[_Result]:
+    """Build images, from the beginning or from a stage, and store what can be used again."""
+    plan, spec, started, clock = job.plan, job.plan.spec, datetime.now(UTC), time.monotonic()
+    requirements.require(plan, job.host, job.work_parent)
+    history = spec.cache_dir / "timings" / f"{spec.profile}-{spec.os}-{spec.release}-{spec.arch}.json"
+    tracker = Tracker(job.display, load_history(history), stages.finished_phases(stage.step) if stage else ())
+    expected = _expectation(plan, job.host)
+    with ExitStack() as stack:
+        work = stack.enter_context(workspace(job.work_parent))
+        with _saving(job, stage, work) as (listen, variables):
+            raw = builds.run_build(plan, work, tracker, log, variables, listen)
         view = stack.enter_context(open_image(raw, workspace=work.path))
-        finished = _finish(view, plan, work, expected, tracker, options)
+        check, keep_failed = job.options.validate, job.options.keep_failed
+        finished = finish(view, plan, work, expected, tracker, check=check, keep_failed=keep_failed)
         packages, tools = package_versions(view), _tool_versions()
         artifacts = [_measured(image, plan) for image in finished]
         total = PhaseTiming("total", "", time.monotonic() - clock)
-        named: list[tuple[Path, Path]] = []
-        for image, artifact in zip(finished, artifacts, strict=True):
-            made = record.make(
-                plan,
-                [artifact, *(other for other in artifacts if other is not artifact)],
-                image.report,
-                packages=packages,
-                timings=[*tracker.timings, total],
-                expectation=validate.to_json(expected),
-                tools=tools,
-                started=started,
+        results = [
+            _Result(
+                image.path if image.type != "docker" else None,
+                artifact,
+                record.make(
+                    plan,
+                    record.first(artifact, artifacts),
+                    image.report,
+                    remote=job.needs.remote,
+                    resumed_from=stage.step if stage else None,
+                    packages=packages,
+                    timings=[*tracker.timings, total],
+                    expectation=validate.to_json(expected),
+                    tools=tools,
+                    started=started,
+                ),
             )
-            if image.type != "docker":
-                named.append((image.path, artifact.path))
-            for path, text in record.texts_beside(artifact, made):
-                partial = work.partial_file(path)
-                partial.write_text(text, encoding="utf-8")
-                named.append((partial, path))
-        # All is on the disk now. What follows needs no space, and takes no time to be killed in.
-        for partial, path in named:
-            partial.replace(path)
-    save_history(history, tracker.timings)
-    return artifacts
+            for image, artifact in zip(finished, artifacts, strict=True)
+        ]
+        if check:
+            _store(job, finished, results, Path(log.name))
+        _give_names(work, results)
+    if stage is None:
+        save_history(history, tracker.timings)
+    return results
+
+
+@contextmanager
+def _saving(job: _Job, stage: Entry | None, work: Workspace) -> Iterator[tuple[Callable[[str], None], dict[str, str]]]:
+    """Resume from a stage, and save those after it.
+
+    Yields what is to hear each line of the build's output, and variables for the build.
+    """
+    variables = {}
+    if stage:
+        variables = stages.resumed(job.plan, stage.path, stage.step, work.path / "elements")
+    if job.options.offline:
+        variables |= {"DIB_OFFLINE": "1", "UV_OFFLINE": "1"}
+    saver = stages.Saver(job.store, job.needs, work.path / "stages")
+    try:
+        yield saver.line, variables | saver.want(stage.step if stage else None, job.plan.resolved)
+    finally:
+        saver.finish()
+        for problem in saver.problems:
+            job.say(f"warning: {problem}")
+
+
+def _store(job: _Job, finished: Sequence[Finished], results: Sequence[_Result], log: Path) -> None:
+    """Keep the images for a build with the same inputs; one that cannot be kept is no failure."""
+
+    def fill(directory: Path) -> None:
+        for image, result in zip(finished, results, strict=True):
+            link(image.path, directory / image.type)
+            record.write(directory / f"{image.type}.json", result.record)
+        shutil.copyfile(log, directory / "log")
+
+    try:
+        job.store.add(IMAGE, job.needs.label, job.needs.local, job.needs.remote, fill)
+    except (OSError, DiskImageError) as error:
+        job.say(f"warning: the image is not kept in the store: {error}")
+
+
+def _give_names(work: Workspace, results: Sequence[_Result]) -> None:
+    named = []
+    for result in results:
+        if result.path:
+            named.append((result.path, result.artifact.path))
+        for path, text in record.texts_beside(result.artifact, result.record):
+            partial_file = work.partial_file(path)
+            partial_file.write_text(text, encoding="utf-8")
+            named.append((partial_file, path))
+    # All is on the disk now. What follows needs no space, and takes no time to be killed in.
+    for partial_file, path in named:
+        partial_file.replace(path)
 
 
 def _expectation(plan: BuildPlan, host: HostFacts) -> Expectation:
@@ -106,71 +271,6 @@ def _expectation(plan: BuildPlan, host: HostFacts) -> Expectation:
     )
 
 
-def _finish(
-    view: ImageView,
-    plan: BuildPlan,
-    work: Workspace,
-    expected: Expectation,
-    tracker: Tracker,
-    options: BuildOptions,
-) -> list[Finished]:
-    """Check the raw image with all its content, make every type of it, and check those too."""
-    spec = plan.spec
-    content: Report | None = None
-    if options.validate:
-        with tracker.step("validate", "content"):
-            content = validate.validate_view(view, expected, deep=True)
-        if not content.ok:
-            raise _rejected(view, plan, work, content, options)
-    finished = []
-    for image_type in spec.types:
-        target = work.partial_file(spec.path_of(image_type))
-        with tracker.step("convert", image_type):
-            convert(view.path, image_type, target, spec, view.root.path)
-        report = content
-        if content is not None:
-            with tracker.step("validate", image_type):
-                report = _final_report(target, spec.path_of(image_type), expected, content)
-            if not report.ok:
-                raise _rejected(view, plan, work, report, options)
-        finished.append(Finished(image_type, target, report))
-    return finished
-
-
-def _final_report(partial: Path, final: Path, expected: Expectation, content: Report) -> Report:
-    """The checks of the finished file, completed by those that need all content and ran on the raw image."""
-    report = validate.validate(partial, expected)
-    deep = {finding.id: finding for finding in content.findings}
-    findings = tuple(
-        deep.get(finding.id, finding) if finding.status is Status.SKIP else finding for finding in report.findings
-    )
-    return Report(final, findings, report.seconds + content.seconds)
-
-
-def _rejected(
-    view: ImageView, plan: BuildPlan, work: Workspace, report: Report, options: BuildOptions
-) -> ImageRejected:
-    hint = "--keep-failed keeps the image for a look"
-    if options.keep_failed:
-        image_type = plan.spec.types[0]
-        final = plan.spec.path_of(image_type)
-        kept = final.with_name(f"{final.name}.failed")
-        half = work.partial_file(kept)
-        try:
-            convert(view.path, image_type, half, plan.spec, view.root.path)
-            half.replace(kept)
-            hint = f"the image is kept as {kept}"
-        except (DiskImageError, OSError, Unavailable) as error:  # why it was rejected matters more
-            hint = f"the image could not be kept: {error}"
-    return ImageRejected(_why(report), hint)
-
-
-def _why(report: Report) -> str:
-    failed = [finding for finding in report.findings if finding.status is Status.FAIL]
-    lines = [f"  {finding.id}: {finding.message}" for finding in failed]
-    return "\n".join([f"the image failed {len(failed)} of {len(report.findings)} checks", *lines])
-
-
 def _measured(image: Finished, plan: BuildPlan) -> Artifact:
     """A finished image as its record tells of it; docker gets its image already here, to say its digest."""
     final = plan.spec.path_of(image.type)
@@ -178,7 +278,6 @@ def _measured(image: Finished, plan: BuildPlan) -> Artifact:
     if image.type == "docker":
         assert plan.spec.docker_target is not None
         digest = docker.import_archive(image.path, plan.spec.docker_target)
-        image.path.unlink()
     else:
         digest = record.sha256(image.path)
     return Artifact(image.type, final, digest, size)

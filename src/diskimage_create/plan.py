@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from diskimage_create import inputs
 from diskimage_create.config import setting
 from diskimage_create.elements import OURS
-from diskimage_create.host import PROXY_VARIABLES, HostFacts
+from diskimage_create.host import HostFacts
 from diskimage_create.model import (
     PLAN_SCHEMA,
     BuildPlan,
     Expectation,
     ImageSpec,
+    Inputs,
     ResolvedElement,
     Setting,
     Source,
@@ -33,15 +33,17 @@ def make_plan(
     host: HostFacts,
     resolved: Sequence[ResolvedElement],
     search_path: Sequence[Path],
-    tools: Mapping[str, str],
+    files: Inputs,
     block_devices: Sequence[Mapping[str, Any]],
+    key: bytes,
 ) -> BuildPlan:
     """Work out a build.
 
     :param resolved: the closure of the image's elements
     :param search_path: where the elements were found
-    :param tools: name -> version of what the image's content depends on
+    :param files: digests of tools, and of files that the user named, that the image's content depends on
     :param block_devices: the partition layout that was asked for, or that the elements bring
+    :param key: secrets are told apart by their HMAC with this
     """
     notes: list[str] = []
     elements = list(spec.elements)
@@ -54,15 +56,15 @@ def make_plan(
     if spec.tmpfs and host.memory_bytes < 2 * MIN_TMPFS_BYTES:
         notes.append(f"{host.memory_bytes >> 20} MiB of memory are too few to build in a tmpfs")
     command = _command(spec, elements)
-    inputs = _inputs(spec, resolved, environment, tools)
+    needed = inputs.local_inputs(spec, resolved, environment, files, key)
     return BuildPlan(
         spec=spec,
         elements=tuple(elements),
         resolved=tuple(resolved),
         environment=dict(sorted(environment.items())),
         command=tuple(command),
-        inputs=inputs,
-        fingerprint=fingerprint(inputs),
+        inputs=needed,
+        fingerprint=inputs.fingerprint(needed),
         notes=tuple(notes),
     )
 
@@ -119,11 +121,14 @@ def uses_foreign_root_password(resolved: Sequence[ResolvedElement]) -> bool:
 
 
 def _command(spec: ImageSpec, elements: Sequence[str]) -> list[str]:
-    """The call of disk-image-create. It makes the raw image; all types are made from that one."""
+    """The call of disk-image-create. It makes the raw image; all types are made from that one.
+
+    Its name there is the profile's: it names the manifests in the image, whose content is the same for any output.
+    """
     command = ["disk-image-create"]
     if spec.arch_given:
         command += ["-a", spec.arch]
-    command += ["-o", spec.output.name, "-t", "raw", "--image-size", str(spec.size_gib)]
+    command += ["-o", spec.profile, "-t", "raw", "--image-size", str(spec.size_gib)]
     command += ["--image-cache", str(spec.cache_dir)]
     if not spec.tmpfs:
         command.append("--no-tmpfs")
@@ -131,39 +136,6 @@ def _command(spec: ImageSpec, elements: Sequence[str]) -> list[str]:
     for package in spec.packages:
         command += ["-p", package]
     return [*command, *elements]
-
-
-#: Variables that name a place on this host, or a way to the network, or are inputs of their own
-_NOT_CONTENT = frozenset({"ELEMENTS_PATH", "DISKIMAGE_CREATE_CA_BUNDLE", *PROXY_VARIABLES})
-
-
-def _inputs(
-    spec: ImageSpec,
-    resolved: Sequence[ResolvedElement],
-    environment: Mapping[str, Setting],
-    tools: Mapping[str, str],
-) -> dict[str, str]:
-    """Name -> value or digest of everything local that the image's content depends on."""
-    inputs = {f"element:{element.name}": element.digest for element in resolved}
-    options = ("arch", "backend", "compat_compression", "compressed", "cpu_pinning", "distribution", "enforce_mac")
-    for name in (*options, "family", "fips", "kernel", "os", "profile", "release", "size_gib", "sshd"):
-        inputs[f"option:{name}"] = str(getattr(spec, name))
-    inputs["option:elements"] = " ".join(spec.elements)
-    inputs["option:packages"] = " ".join(spec.packages)
-    inputs["option:types"] = ",".join(spec.types)
-    inputs["option:output-name"] = spec.output.name
-    inputs["option:root_password"] = "set" if spec.root_password is not None else "not set"
-    for name, value in environment.items():
-        if name not in _NOT_CONTENT:
-            inputs[f"environment:{name}"] = value.shown
-    for name, version in tools.items():
-        inputs[f"tool:{name}"] = version
-    return dict(sorted(inputs.items()))
-
-
-def fingerprint(inputs: Mapping[str, str]) -> str:
-    """One digest over all inputs."""
-    return "sha256:" + hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
@@ -219,7 +191,7 @@ def as_json(plan: BuildPlan) -> dict[str, Any]:
             **{f"environment:{name}": setting.source.value for name, setting in plan.environment.items()},
         },
         "command": list(plan.command),
-        "inputs": dict(plan.inputs),
+        "inputs": inputs.summary(plan.inputs, plan.resolved),
         "local_fingerprint": plan.fingerprint,
         "notes": list(plan.notes),
     }

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from diskimage_create import config, elements, process
+from diskimage_create import config, content, elements, requirements
 from diskimage_create import plan as plans
 from diskimage_create.config import Request
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import BuildPlan, ImageSpec, ResolvedElement
+from diskimage_create.store import KEY_BYTES, Store, read_key
 
 # diskimage-builder's layout where no element brings one: the disk is the root file system.
 _NO_PARTITIONS = """
@@ -29,9 +29,11 @@ _NO_PARTITIONS = """
 """
 
 
-def prepare(request: Request) -> BuildPlan:
+def prepare(request: Request, *, to_build: bool = False) -> BuildPlan:
     """Check a request and work out the build. Needs no root, no tools and no network.
 
+    :param to_build: the plan will be carried out: what no host could build is refused, and the store is made, whose
+        key tells secrets apart. Without, nothing is written
     :raises InputError: with every problem of the request
     """
     spec, search_path = _checked(request)
@@ -41,7 +43,12 @@ def prepare(request: Request) -> BuildPlan:
         spec = replace(spec, elements=(*spec.elements, "build-host"))
         resolved = elements.resolve(spec.elements, search_path, spec.arch)
     layout = _block_devices(spec, resolved)
-    return plans.make_plan(spec, request.host, resolved, search_path, {**_content_tools(), **_keyring(spec)}, layout)
+    files = content.files(spec, resolved, request.environ)
+    if to_build:
+        requirements.refuse(spec, resolved)
+        Store(spec.cache_dir).create()
+    key = read_key(spec.cache_dir) or secrets.token_bytes(KEY_BYTES)
+    return plans.make_plan(spec, request.host, resolved, search_path, files, layout, key)
 
 
 def _checked(request: Request) -> tuple[ImageSpec, list[Path]]:
@@ -76,21 +83,3 @@ def _block_devices(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> list
         hint = "see diskimage-builder's documentation of block devices"
         raise InputError([Problem("the layout is not a list of devices", "DIB_BLOCK_DEVICE_CONFIG", hint)])
     return nodes
-
-
-def _content_tools() -> dict[str, str]:
-    """The tools that decide what is in an image, as far as they are known without running them."""
-    bootstrap = next((tool for tool in ("mmdebstrap", "debootstrap") if process.which(tool)), "none")
-    return {"diskimage-builder": version("diskimage-builder"), "bootstrap": bootstrap}
-
-
-def _keyring(spec: ImageSpec) -> dict[str, str]:
-    """The digest of the keyring that the user named: another key at the same path is another input."""
-    given = spec.environment.get("DIB_APT_KEYRING")
-    if given is None:
-        return {}
-    try:
-        return {"apt-keyring": "sha256:" + hashlib.sha256(Path(given.value).read_bytes()).hexdigest()}
-    except OSError as error:
-        hint = "name the file with the mirror's keys"
-        raise InputError([Problem(f"{given.value}: {error.strerror}", "DIB_APT_KEYRING", hint)]) from None

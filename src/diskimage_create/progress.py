@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -110,10 +110,17 @@ def display() -> Iterator[Display]:
 class Tracker:
     """Follows a build through its output; knows the step, the time it took, and the lines that matter."""
 
-    def __init__(self, shown: Display, history: Mapping[str, float] | None = None) -> None:
+    def __init__(self, shown: Display, history: Mapping[str, float] | None = None, skipped: Sequence[str] = ()) -> None:
+        """Follow a build.
+
+        :param history: seconds by step of an earlier one
+        :param skipped: directories of hooks that this one does not run
+        """
         self.timings: list[PhaseTiming] = []
         self._display = shown
-        self._history = dict(history or {})
+        self._skipped = frozenset(directory.removesuffix(".d") for directory in skipped)
+        known = (history or {}).items()
+        self._history = {name: seconds for name, seconds in known if name.partition(".d/")[0] not in self._skipped}
         self._current: tuple[str, str, float] | None = None
         self._relevant: deque[str] = deque(maxlen=400)
 
@@ -173,7 +180,7 @@ class Tracker:
             return sum(t.seconds for t in self.timings) + sum(s for n, s in self._history.items() if n not in finished)
         begun = {timing.phase for timing in self.timings}
         spent = sum(timing.seconds for timing in self.timings)
-        to_come = sum(seconds for phase, seconds in _TYPICAL.items() if phase not in begun)
+        to_come = sum(seconds for phase, seconds in _TYPICAL.items() if phase not in begun | self._skipped)
         return spent + to_come
 
 

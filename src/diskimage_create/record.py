@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import plan as plans
-from diskimage_create.model import RECORD_SCHEMA, Artifact, BuildPlan, PhaseTiming, Report
+from diskimage_create.inputs import fingerprint, merged
+from diskimage_create.model import RECORD_SCHEMA, STEPS, Artifact, BuildPlan, Inputs, PhaseTiming, Report
 
 
 def path_for(image: Path) -> Path:
@@ -29,6 +30,8 @@ def make(
     artifacts: Sequence[Artifact],
     report: Report | None,
     *,
+    remote: Inputs,
+    resumed_from: str | None,
     packages: Iterable[Mapping[str, str]],
     timings: Iterable[PhaseTiming],
     expectation: Mapping[str, Any],
@@ -39,6 +42,8 @@ def make(
 
     :param artifacts: all that the build made, the image itself first
     :param report: how the image itself was found to be; None where nobody looked
+    :param remote: the inputs that the plan could not know
+    :param resumed_from: the stage that the build started with; None where it made everything
     :param timings: the last one is that of the whole build
     """
     planned = plans.as_json(plan)
@@ -47,15 +52,14 @@ def make(
     return {
         "schema": RECORD_SCHEMA,
         "image": {**planned["image"], "types": [image.type], "output": str(image.path)},
-        "artifacts": [
-            {"type": made.type, "path": made.path.name, "sha256": made.sha256, "bytes": made.bytes}
-            for made in artifacts
-        ],
+        "artifacts": [_artifact(made) for made in artifacts],
         "built": True,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(steps[-1].seconds, 1),
-        "fingerprint": plan.fingerprint,
-        "inputs": dict(plan.inputs),
+        "fingerprint": fingerprint(merged(plan.inputs, remote)),
+        "inputs": planned["inputs"],
+        "remote_inputs": {name: value for step in STEPS for name, value in remote.get(step, {}).items()},
+        "resumed_from": resumed_from,
         "elements": list(plan.elements),
         "resolved_elements": planned["resolved_elements"],
         "environment": planned["environment"],
@@ -71,9 +75,61 @@ def make(
     }
 
 
+def reused(
+    stored: Mapping[str, Any], artifacts: Sequence[Artifact], built: datetime, started: datetime, seconds: float
+) -> dict[str, Any]:
+    """The record of an image that was stored, under the names that it has now.
+
+    :param artifacts: all that was asked for, the image itself first
+    :param built: when it was built
+    :param seconds: how long it took to get it from the store
+    """
+    image = artifacts[0]
+    return {
+        **stored,
+        "image": {**stored["image"], "output": str(image.path)},
+        "artifacts": [_artifact(made) for made in artifacts],
+        "built": False,
+        "reused_from": {"fingerprint": stored["fingerprint"], "built": built.isoformat(timespec="seconds")},
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "validation": stored["validation"] and {**stored["validation"], "image": image.path.name},
+    }
+
+
+def first(image: Artifact, artifacts: Iterable[Artifact]) -> list[Artifact]:
+    """All artifacts of a build, the one that a record is about first."""
+    return [image, *(other for other in artifacts if other is not image)]
+
+
+def _artifact(made: Artifact) -> dict[str, Any]:
+    return {"type": made.type, "path": made.path.name, "sha256": made.sha256, "bytes": made.bytes}
+
+
+def artifact_of(record: Mapping[str, Any], path: Path) -> Artifact:
+    """The image of a record, where it is now."""
+    made = record["artifacts"][0]
+    return Artifact(made["type"], path, made["sha256"], made["bytes"])
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A record that :func:`write` wrote."""
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+def write(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record to a file."""
+    path.write_text(_text(record), encoding="utf-8")
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=1, sort_keys=False) + "\n"
+
+
 def texts_beside(artifact: Artifact, record: Mapping[str, Any]) -> list[tuple[Path, str]]:
     """What lies beside the artifact X: ``X.json``, and ``X.sha256`` of one that is a file (and not in a daemon)."""
-    texts = [(path_for(artifact.path), json.dumps(record, indent=1, sort_keys=False) + "\n")]
+    texts = [(path_for(artifact.path), _text(record))]
     if artifact.type != "docker":
         digest = f"{artifact.sha256}  {artifact.path.name}\n"
         texts.append((artifact.path.with_name(f"{artifact.path.name}.sha256"), digest))

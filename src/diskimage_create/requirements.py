@@ -12,7 +12,7 @@ from typing import Any
 from diskimage_create import process
 from diskimage_create.errors import HostError, InputError, Problem
 from diskimage_create.host import HostFacts
-from diskimage_create.model import BuildPlan
+from diskimage_create.model import BuildPlan, ImageSpec, ResolvedElement
 
 
 @dataclass(frozen=True)
@@ -132,10 +132,20 @@ def survey(host: HostFacts) -> dict[str, Any]:
     }
 
 
+def refuse(spec: ImageSpec, resolved: Iterable[ResolvedElement]) -> None:
+    """Refuse what no host could build.
+
+    :raises InputError: says why
+    """
+    names = {element.name for element in resolved}
+    if "amphora-fips" in names and spec.family == "debian":
+        hint = "leave it out, or build an image of the redhat family"
+        raise InputError([Problem(f"{spec.distribution} has no FIPS mode", "--fips", hint)])
+
+
 def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
     """Refuse a build that cannot succeed here, before it has done anything.
 
-    :raises InputError: no host could build it
     :raises HostError: names everything that is missing, with the package that has it
     """
     spec = plan.spec
@@ -150,9 +160,6 @@ def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
     names = {element.name for element in plan.resolved}
     if "block-device-efi" in names and not host.vfat:
         problems.append("the kernel has no vfat: the EFI system partition cannot be mounted; load the module vfat")
-    if "amphora-fips" in names and spec.family == "debian":
-        hint = "leave it out, or build an image of the redhat family"
-        raise InputError([Problem(f"{spec.distribution} has no FIPS mode", "--fips", hint)])
     problems += _space(plan, work_parent)
     if problems:
         hint = "'diskimage-create doctor' shows what this host has"

@@ -13,7 +13,7 @@ import pytest
 from samples import HOST, plan
 
 from diskimage_create import elements
-from diskimage_create.plan import fingerprint
+from diskimage_create.inputs import fingerprint
 
 BASE: dict[str, Any] = {"os": "debian", "output": "/tmp/amphora"}
 

@@ -1,7 +1,7 @@
 # In the target the hooks directory is mounted read-only at /tmp/in_target.d: what lies there can be used while
 # the image is built, and is not in the image.
-if [ -r /tmp/in_target.d/build-host/ca-bundle.crt ]; then
-    export SSL_CERT_FILE=/tmp/in_target.d/build-host/ca-bundle.crt
+if [ -r /tmp/in_target.d/lent/build-host/ca-bundle.crt ]; then
+    export SSL_CERT_FILE=/tmp/in_target.d/lent/build-host/ca-bundle.crt
     export PIP_CERT=$SSL_CERT_FILE REQUESTS_CA_BUNDLE=$SSL_CERT_FILE CURL_CA_BUNDLE=$SSL_CERT_FILE GIT_SSL_CAINFO=$SSL_CERT_FILE
 fi
 

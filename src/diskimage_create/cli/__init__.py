@@ -21,6 +21,7 @@ COMMANDS = MappingProxyType(
         "build": "Plan, build, check and record images. The default command.",
         "plan": "Show what would be built, and with what.",
         "validate": "Check an image through a read-only mount.",
+        "cache": "List, remove and verify what builds have stored.",
         "doctor": "Show what this host has, and lacks, for building.",
     }
 )

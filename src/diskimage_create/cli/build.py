@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -13,9 +14,23 @@ from diskimage_create.cli import options, stop_on_signals, version_option
 @options.image_options
 @version_option
 @click.option("--no-validate", is_flag=True, help="Do not check the image.")
+@click.option("--refresh", is_flag=True, help="Use nothing that is stored.")
+@click.option("--offline", is_flag=True, help="Use what is stored without asking the network whether it still fits.")
+@click.option("--max-age", metavar="AGE", default="24h", help="How long to trust what cannot be known.  [24h]")
+@click.option("--why", is_flag=True, help="Say all that differs from what is stored.")
 @click.option("--keep-failed", is_flag=True, help="Keep a rejected image as X.failed.")
 @click.pass_context
-def build(ctx: click.Context, /, no_validate: bool, keep_failed: bool, **image: Any) -> None:
+def build(
+    ctx: click.Context,
+    /,
+    no_validate: bool,
+    keep_failed: bool,
+    refresh: bool,
+    offline: bool,
+    max_age: str,
+    why: bool,
+    **image: Any,
+) -> None:
     """Plan, build, check and record images.
 
     Leaves X.qcow2 (or other types), its record X.qcow2.json, X.qcow2.sha256 and the log X.log.
@@ -30,14 +45,22 @@ def build(ctx: click.Context, /, no_validate: bool, keep_failed: bool, **image: 
     from diskimage_create import pipeline, progress
     from diskimage_create.prepare import prepare
 
+    age = options.age("--max-age", max_age)
     request = options.request(ctx, image)
-    plan = prepare(request)
+    plan = prepare(request, to_build=True)
     for note in plan.notes:
         click.echo(f"note: {note}", err=True)
     stop_on_signals()
     with progress.display() as display:
-        how = pipeline.BuildOptions(validate=not no_validate, keep_failed=keep_failed)
-        artifacts = pipeline.build(plan, request.host, display, how)
+        how = pipeline.BuildOptions(
+            validate=not no_validate,
+            keep_failed=keep_failed,
+            refresh=refresh,
+            offline=offline,
+            max_age=age,
+            why=why,
+        )
+        artifacts = pipeline.build(plan, request.host, display, how, partial(click.echo, err=True))
     for artifact in artifacts:
         click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
         click.echo(artifact.path)

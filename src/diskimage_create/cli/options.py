@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import click
@@ -11,6 +13,7 @@ from click.core import ParameterSource
 
 from diskimage_create import host
 from diskimage_create.config import Request
+from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Source
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -64,6 +67,20 @@ _OPTIONS = (
     click.option("--env", multiple=True, metavar="K=V", help="Set a variable for the build; can be repeated."),
     click.argument("unexpected", nargs=-1, metavar=""),
 )
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def age(option: str, text: str) -> timedelta:
+    """A length of time: ``90m``, ``24h``, ``30d``.
+
+    :raises InputError: it is none
+    """
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    if match is None:
+        raise InputError([Problem(f"{text!r} is no length of time", option, "a number and s, m, h or d, e.g. 24h")])
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
 
 _SOURCES = {ParameterSource.COMMANDLINE: Source.FLAG, ParameterSource.ENVIRONMENT: Source.ENVIRONMENT}
 

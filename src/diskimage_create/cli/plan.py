@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from diskimage_create.cli import format_option, options
 from diskimage_create.model import BuildPlan
 
+if TYPE_CHECKING:
+    from diskimage_create.reuse import Why
+
 
 @click.command(context_settings=options.CONTEXT)
 @options.image_options
+@click.option("--why", is_flag=True, help="Show what differs from what is stored, and what will be reused.")
 @format_option
 @click.pass_context
-def plan(ctx: click.Context, /, output_format: str, **image: Any) -> None:
+def plan(ctx: click.Context, /, why: bool, output_format: str, **image: Any) -> None:
     """Show what would be built: elements, environment, command, inputs. Runs nothing, asks no network.
 
     \b
@@ -28,9 +33,21 @@ def plan(ctx: click.Context, /, output_format: str, **image: Any) -> None:
 
     made = prepare(options.request(ctx, image))
     if output_format == "json":
-        click.echo(json.dumps(plans.as_json(made), indent=1))
-    else:
-        click.echo(_as_text(made))
+        click.echo(json.dumps(plans.as_json(made) | ({"why": _why(made).as_json()} if why else {}), indent=1))
+        return
+    click.echo(_as_text(made))
+    if why:
+        for line in _why(made).planned():
+            click.echo(f"why          {line}")
+
+
+def _why(plan: BuildPlan) -> Why:
+    """What is stored of it, as far as that is known without the network."""
+    from diskimage_create import reuse, stages
+    from diskimage_create.store import Store
+
+    needs = reuse.needs(plan, stages.allowed(plan.resolved), (), max_age=timedelta.max, offline=True)
+    return reuse.look_up(Store(plan.spec.cache_dir), needs)
 
 
 def _as_text(plan: BuildPlan) -> str:

@@ -1,0 +1,113 @@
+"""Digests of what an image's content depends on besides its elements: tools, and files that the user named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from diskimage_create import process
+from diskimage_create.errors import InputError, Problem
+from diskimage_create.model import IMAGE, STEPS, ImageSpec, Inputs, ResolvedElement
+
+#: Of variables that name a file of this host, those whose content is no input: caches, and what builds leave
+_PLACES = frozenset({"DIB_IMAGE_CACHE", "DIB_LOCKFILES", "DIB_MANIFEST_SAVE_DIR", "DIB_PYTHON_EXEC"})
+#: What finds out by itself what a repository holds, local ones too
+_REPOSITORIES = "DIB_REPOLOCATION_"
+#: Output type -> programs that make it
+_CONVERTERS: Mapping[str, Sequence[str]] = {
+    "qcow2": ("qemu-img",),
+    "vhd": ("qemu-img",),
+    "squashfs": ("mksquashfs",),
+}
+_OURS = Path(__file__).parent
+_DEBOOTSTRAP_SCRIPTS = Path("/usr/share/debootstrap")
+
+
+def files(spec: ImageSpec, resolved: Sequence[ResolvedElement], environ: Mapping[str, str]) -> Inputs:
+    """Step -> name -> digest. Tools are told by their files: no program is run.
+
+    :raises InputError: a file that the user named cannot be read
+    """
+    first: dict[str, str] = {"tool:diskimage-builder": _diskimage_builder(environ)}
+    if spec.family == "debian":
+        first |= _bootstrap()
+    install = {}
+    if any(element.name == "amphora-agent" for element in resolved):
+        install["tool:uv"] = version("uv")
+    image = {"tool:diskimage-create": f"{version('diskimage-create')} {tree_digest(_OURS, skip=['elements'])}"}
+    programs = {"mkfs.ext4", *(name for kind in spec.types for name in _CONVERTERS.get(kind, ()))}
+    image |= {f"tool:{name}": _program(name) for name in sorted(programs)}
+    return {STEPS[0]: {**first, **_named_files(spec)}, "install": install, IMAGE: image}
+
+
+def _diskimage_builder(environ: Mapping[str, str]) -> str:
+    """Its version, and all its files but the elements, each of which is an input of its own."""
+    if checkout := environ.get("DIB_REPO_PATH"):
+        return f"checkout {tree_digest(Path(checkout), skip=['elements', '.git'])}"
+    spec = find_spec("diskimage_builder")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    package = Path(next(iter(spec.submodule_search_locations)))
+    return f"{version('diskimage-builder')} {tree_digest(package, skip=['elements'])}"
+
+
+def _bootstrap() -> dict[str, str]:
+    """diskimage-builder takes mmdebstrap where it is installed, and debootstrap elsewhere."""
+    if process.which("mmdebstrap"):
+        return {"tool:mmdebstrap": _program("mmdebstrap")}
+    scripts = {"tool:debootstrap scripts": tree_digest(_DEBOOTSTRAP_SCRIPTS)} if _DEBOOTSTRAP_SCRIPTS.is_dir() else {}
+    return {"tool:debootstrap": _program("debootstrap"), **scripts}
+
+
+def _program(name: str) -> str:
+    path = process.which(name)
+    return file_digest(Path(path)) if path else "not installed"
+
+
+def _named_files(spec: ImageSpec) -> dict[str, str]:
+    """Another file, or keyring, or base image, at the same path is another input."""
+    found = {}
+    problems = []
+    for name, setting in spec.environment.items():
+        path = Path(setting.value.removeprefix("file://"))
+        if name in _PLACES or name.startswith(_REPOSITORIES) or not path.is_absolute() or "\n" in setting.value:
+            continue
+        try:
+            found[f"file:{name}"] = tree_digest(path) if path.is_dir() else file_digest(path)
+        except FileNotFoundError:
+            if name == "DIB_APT_KEYRING":  # any other may be a path in the image
+                problems.append(Problem(f"{path}: no such file", name, "name the file with the mirror's keys"))
+        except OSError as error:
+            problems.append(Problem(f"{path}: {error.strerror}", name, "name a file that can be read"))
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def tree_digest(directory: Path, skip: Iterable[str] = ()) -> str:
+    """SHA-256 over names and contents of the files below a directory, and whether they are executable.
+
+    :param skip: names of directories that are left out; Python's caches always are
+    """
+    total = hashlib.sha256()
+    for path in _walk(directory, {*skip, "__pycache__"}):
+        executable = bool(path.stat().st_mode & stat.S_IXUSR)
+        total.update(os.fsencode(f"{path.relative_to(directory)}\0{executable}\0{file_digest(path)}\0"))
+    return f"sha256:{total.hexdigest()}"
+
+
+def _walk(directory: Path, skip: set[str]) -> Iterator[Path]:
+    for root, directories, names in os.walk(directory):
+        directories[:] = sorted(set(directories) - skip)
+        yield from (path for name in sorted(names) if (path := Path(root, name)).is_file())

@@ -1,0 +1,94 @@
+"""From the raw image to finished ones: check all its content, make every type of it, check those too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diskimage_create import validate
+from diskimage_create.convert import convert
+from diskimage_create.errors import DiskImageError, ImageRejected
+from diskimage_create.model import BuildPlan, Expectation, Report, Status
+from diskimage_create.progress import Tracker
+from diskimage_create.validate.image import ImageView, Unavailable
+from diskimage_create.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An image that is built and checked, but has not got its final name yet."""
+
+    type: str
+    path: Path
+    report: Report | None
+
+
+def finish(
+    view: ImageView,
+    plan: BuildPlan,
+    work: Workspace,
+    expected: Expectation,
+    tracker: Tracker,
+    *,
+    check: bool,
+    keep_failed: bool,
+) -> list[Finished]:
+    """Make the images of a plan.
+
+    :param view: the raw image
+    :param check: whether to look at them
+    :param keep_failed: keep a rejected image as ``X.failed``
+    :raises ImageRejected: it is not what was asked for
+    """
+    spec = plan.spec
+    content: Report | None = None
+    if check:
+        with tracker.step("validate", "content"):
+            content = validate.validate_view(view, expected, deep=True)
+        if not content.ok:
+            raise _rejected(view, plan, work, content, keep_failed)
+    finished = []
+    for image_type in spec.types:
+        target = work.partial_file(spec.path_of(image_type))
+        with tracker.step("convert", image_type):
+            convert(view.path, image_type, target, spec, view.root.path)
+        report = content
+        if content is not None:
+            with tracker.step("validate", image_type):
+                report = _final_report(target, spec.path_of(image_type), expected, content)
+            if not report.ok:
+                raise _rejected(view, plan, work, report, keep_failed)
+        finished.append(Finished(image_type, target, report))
+    return finished
+
+
+def _final_report(partial: Path, final: Path, expected: Expectation, content: Report) -> Report:
+    """The checks of the finished file, completed by those that need all content and ran on the raw image."""
+    report = validate.validate(partial, expected)
+    deep = {finding.id: finding for finding in content.findings}
+    findings = tuple(
+        deep.get(finding.id, finding) if finding.status is Status.SKIP else finding for finding in report.findings
+    )
+    return Report(final, findings, report.seconds + content.seconds)
+
+
+def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report, keep_failed: bool) -> ImageRejected:
+    hint = "--keep-failed keeps the image for a look"
+    if keep_failed:
+        image_type = plan.spec.types[0]
+        final = plan.spec.path_of(image_type)
+        kept = final.with_name(f"{final.name}.failed")
+        half = work.partial_file(kept)
+        try:
+            convert(view.path, image_type, half, plan.spec, view.root.path)
+            half.replace(kept)
+            hint = f"the image is kept as {kept}"
+        except (DiskImageError, OSError, Unavailable) as error:  # why it was rejected matters more
+            hint = f"the image could not be kept: {error}"
+    return ImageRejected(_why(report), hint)
+
+
+def _why(report: Report) -> str:
+    failed = [finding for finding in report.findings if finding.status is Status.FAIL]
+    lines = [f"  {finding.id}: {finding.message}" for finding in failed]
+    return "\n".join([f"the image failed {len(failed)} of {len(report.findings)} checks", *lines])

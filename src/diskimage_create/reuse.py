@@ -1,0 +1,180 @@
+"""Which of what is stored can be used for a build, and why the rest has to be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from diskimage_create.inputs import Change, changes, identities, merged
+from diskimage_create.model import IMAGE, STEPS, BuildPlan, Inputs, RemoteInput
+from diskimage_create.store import Entry, Store
+
+#: Value of an input that cannot be known
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a build depends on, and how much of what is stored it trusts."""
+
+    label: str
+    local: Inputs
+    remote: Inputs
+    stages: tuple[str, ...]
+    """Those that may stand in for running hooks"""
+    max_age: timedelta
+    offline: bool = False
+    """Take what fits the local inputs: the network is not asked"""
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity of the image."""
+        return identities(merged(self.local, self.remote))[IMAGE]
+
+
+@dataclass(frozen=True)
+class Why:
+    """What can be reused, and what stands against reusing more."""
+
+    found: tuple[Entry, ...]
+    """What fits, the furthest step first; not looked into yet"""
+    compared_with: Entry | None
+    """The stored build that is nearest"""
+    changes: tuple[Change, ...]
+    expired: tuple[str, ...]
+    """What fits, but is older than what cannot be known may be"""
+
+    @property
+    def reasons(self) -> list[str]:
+        """All that differs from the nearest stored build, a line each."""
+        return [*map(str, self.changes), *self.expired]
+
+    @property
+    def remote_names(self) -> list[str]:
+        """What the network was asked for when the nearest build was made."""
+        remote = self.compared_with.remote if self.compared_with else {}
+        return [name for step in STEPS for name in remote.get(step, {})]
+
+    def explained(self, chosen: Entry | None, *, every: bool) -> list[str]:
+        """What is reused, and why no more than that.
+
+        :param chosen: what is reused
+        :param every: all reasons, a line each; else one line in all
+        """
+        return [self._headline(chosen, every), *(self._comparison() if every else [])]
+
+    def planned(self) -> list[str]:
+        """What a build would reuse, should the network say nothing new."""
+        lines = self.explained(self.found[0] if self.found else None, every=True)
+        if self.remote_names:
+            lines.append(f"unknown until the build: {', '.join(self.remote_names)}")
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for ``plan --why --format json``."""
+        near = self.compared_with
+        return {
+            "reused": self.found[0].step if self.found else None,
+            "compared_with": near
+            and {"step": near.step, "identity": near.identity, "created": near.created.isoformat(timespec="seconds")},
+            "changes": [
+                {"step": change.step, "name": change.name, "old": change.old, "new": change.new, "text": str(change)}
+                for change in self.changes
+            ],
+            "unknown": self.remote_names,
+        }
+
+    def _comparison(self) -> list[str]:
+        if self.compared_with is None:
+            return []
+        made = f"{self.compared_with.created.astimezone():%Y-%m-%d %H:%M}"
+        lines = [f"  {reason}" for reason in self.reasons] or ["  nothing differs"]
+        return [f"compared with {self.compared_with.title} of {made}:", *lines]
+
+    def _headline(self, chosen: Entry | None, every: bool) -> str:
+        if chosen and chosen.step == IMAGE:
+            return f"nothing changed: the image built at {chosen.created.astimezone():%Y-%m-%d %H:%M} is reused"
+        reason, more = "nothing like it is stored", ""
+        if self.reasons:
+            reason, others = self.reasons[0], len(self.reasons) - 1
+            more = f" (and {others} more{'' if every else ': --why'})" if others else ""
+        elif self.compared_with:
+            reason = "an earlier build of the same did not get to its end"
+        return f"{reason}{more}; starting {f'after {chosen.step}.d' if chosen else 'from the beginning'}"
+
+
+def needs(
+    plan: BuildPlan, stages: tuple[str, ...], asked: Iterable[RemoteInput], *, max_age: timedelta, offline: bool
+) -> Needs:
+    """What a plan depends on.
+
+    :param stages: those that may stand in for running hooks
+    :param asked: what the network said; what it could not say has the same value every time
+    """
+    spec = plan.spec
+    remote: dict[str, dict[str, str]] = {step: {} for step in STEPS}
+    for each in asked:
+        remote[each.phase][each.name] = UNKNOWN if each.value is None else each.value
+    label = f"{spec.profile} {spec.distribution} {spec.release} {spec.arch}"
+    return Needs(label, plan.inputs, remote, stages, max_age, offline)
+
+
+def look_up(store: Store, needs: Needs) -> Why:
+    """Find what fits, and compare with what fits nearly."""
+    entries = store.entries()
+    fitting = _fitting(entries, needs)
+    fresh = [entry for entry in fitting if not _unknowns(entry) or _age(entry) <= needs.max_age or needs.offline]
+    expired = [_expired(entry) for entry in fitting if entry not in fresh]
+    nearest = _nearest(entries, needs)
+    return Why(
+        found=tuple(fresh),
+        compared_with=nearest,
+        changes=tuple(_changes(nearest, needs)) if nearest else (),
+        expired=tuple(expired),
+    )
+
+
+def _fitting(entries: Sequence[Entry], needs: Needs) -> list[Entry]:
+    """The newest entry of each step, the furthest step first."""
+    usable = [step for step in reversed(STEPS) if step == IMAGE or step in needs.stages]
+    wanted = identities(needs.local if needs.offline else merged(needs.local, needs.remote))
+
+    def identity(entry: Entry) -> str:
+        return identities(entry.local)[entry.step] if needs.offline else entry.identity
+
+    found = (next((e for e in entries if e.step == step and identity(e) == wanted[step]), None) for step in usable)
+    return [entry for entry in found if entry]
+
+
+def _nearest(entries: Iterable[Entry], needs: Needs) -> Entry | None:
+    """The image, or else the furthest stage, with the fewest differences; of the same kind where there is one."""
+    candidates = [entry for entry in entries if entry.label == needs.label]
+
+    def distance(entry: Entry) -> tuple[int, int, float]:
+        return -STEPS.index(entry.step), len(_changes(entry, needs)), -entry.created.timestamp()
+
+    return min(candidates, key=distance, default=None)
+
+
+def _changes(entry: Entry, needs: Needs) -> list[Change]:
+    """What differs in the steps that the entry has gone through."""
+    mine = merged(needs.local, {} if needs.offline else needs.remote)
+    its = merged(entry.local, {} if needs.offline else entry.remote)
+    steps = STEPS[: STEPS.index(entry.step) + 1]
+    return [change for change in changes(its, mine) if change.step in steps]
+
+
+def _unknowns(entry: Entry) -> list[str]:
+    return [name for step in STEPS for name, value in entry.remote.get(step, {}).items() if value == UNKNOWN]
+
+
+def _age(entry: Entry) -> timedelta:
+    return datetime.now(UTC) - entry.created
+
+
+def _expired(entry: Entry) -> str:
+    hours = _age(entry).total_seconds() / 3600
+    unknown = ", ".join(_unknowns(entry))
+    return f"{entry.title} is {hours:.0f} h old, and it cannot be known whether this changed: {unknown}"

@@ -1,0 +1,209 @@
+"""Stages of a build: which may be kept, and the elements with which a build goes on from one.
+
+diskimage-builder knows nothing of stages. Hooks of the element ``stages`` save them; a build is
+resumed with a copy of its elements in which the hooks of finished phases are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from diskimage_create import process
+from diskimage_create.errors import DiskImageError, InputError, Problem
+from diskimage_create.model import STAGES, BuildPlan, ResolvedElement
+from diskimage_create.reuse import Needs
+from diskimage_create.store import Store
+
+#: Stage -> the hook phases that it has gone through, besides those of the stages before it
+_PHASES: Mapping[str, tuple[str, ...]] = {
+    "root": ("root.d",),
+    "pre-install": ("extra-data.d", "pre-install.d"),
+    "install": ("install.d",),
+}
+#: File in an element that names the hooks which no stage can stand in for: elements/stages/README.rst
+NOSTAGE = ".nostage"
+#: diskimage-builder's hooks that mount something, or lend it, or only sort the hooks: like ``again`` in NOSTAGE
+_AGAIN: Mapping[str, frozenset[str]] = {
+    "dpkg": frozenset({"root.d/50-shared-apt-cache", "root.d/50-build-with-http-cache"}),
+    "gentoo": frozenset({"root.d/50-gentoo-cache"}),
+    "install-types": frozenset({"extra-data.d/99-enable-install-types"}),
+    "pip-cache": frozenset({"root.d/11-pip-cache"}),
+    "pypi": frozenset({"extra-data.d/00-mount-pypi-mirror"}),
+    "yum": frozenset({"root.d/50-yum-cache"}),
+    "zypper": frozenset({"root.d/50-zypper-cache"}),
+}
+#: What the hook elements/stages/stages/save prints
+_SAVED = re.compile(r"diskimage-create: stage (?P<stage>\S+) is saved$")
+#: It links hooks into install.d, which are not to run once more.
+_SORTS_INSTALL = "extra-data.d/99-enable-install-types"
+
+
+def finished_phases(stage: str) -> tuple[str, ...]:
+    """The directories of the hooks that a stage has gone through."""
+    return tuple(phase for name in STAGES[: STAGES.index(stage) + 1] for phase in _PHASES[name])
+
+
+def allowed(resolved: Iterable[ResolvedElement]) -> tuple[str, ...]:
+    """The stages of an image that may stand in for running its hooks.
+
+    :raises InputError: an element's ``.nostage`` cannot be understood
+    """
+    never = {hook for element in resolved for hook in _never(element)}
+    phases = {hook.partition("/")[0] for hook in never}
+    kept = []
+    for stage in STAGES:
+        if phases.intersection(_PHASES[stage]):
+            break
+        kept.append(stage)
+    return tuple(kept)
+
+
+def _never(element: ResolvedElement) -> frozenset[str]:
+    """The hooks of an element that no stage may have run."""
+    if not (element.path / NOSTAGE).is_file():
+        return frozenset()
+    lines = list(_nostage(element))
+    if not lines:
+        return frozenset(file.path for file in element.files if file.path.endswith(".d") or ".d/" in file.path)
+    return frozenset(hook for again, hook in lines if not again)
+
+
+def _again(element: ResolvedElement, stage: str) -> frozenset[str]:
+    """The hooks of an element that run once more when a build is resumed."""
+    declared = {hook for again, hook in _nostage(element) if again}
+    hooks = frozenset(declared) | _AGAIN.get(element.name, frozenset())
+    return hooks - {_SORTS_INSTALL} if "install.d" in finished_phases(stage) else hooks
+
+
+def _nostage(element: ResolvedElement) -> Iterator[tuple[bool, str]]:
+    path = element.path / NOSTAGE
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        match = re.fullmatch(r"(again\s+)?([a-z-]+\.d/[\w.-]+)", text)
+        if match is None:
+            hint = "PHASE.d/HOOK, or: again PHASE.d/HOOK"
+            raise InputError([Problem(f"{text!r} names no hook", f"{path}:{number}", hint)])
+        yield bool(match[1]), match[2]
+
+
+def resumed(plan: BuildPlan, stored: Path, stage: str, directory: Path) -> dict[str, str]:
+    """The variables with which a build goes on from a stage.
+
+    :param stored: the stage in the store
+    :param directory: where to put a copy of the elements
+    """
+    search_path = [Path(place) for place in plan.environment["ELEMENTS_PATH"].value.split(os.pathsep)]
+    elements = resumed_elements(plan.resolved, search_path, stage, directory)
+    return {
+        "ELEMENTS_PATH": os.pathsep.join(map(str, elements)),
+        "DISKIMAGE_CREATE_RESUME": str(stored),
+        "DISKIMAGE_CREATE_RESUME_STAGE": stage,
+    }
+
+
+def names_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
+    """What the elements bring into the hooks directory, as tar is told it."""
+    return sorted({f"./{file.path}" for element in resolved for file in element.files if "directory" not in file.value})
+
+
+def resumed_elements(
+    resolved: Sequence[ResolvedElement], search_path: Sequence[Path], stage: str, directory: Path
+) -> list[Path]:
+    """Copy the elements without the hooks that a stage has run; returns the new search path.
+
+    The copy has as many directories as the search path, as diskimage-builder looks for some files
+    (package-installs.yaml) in every element of a name.
+
+    :param directory: where to put the copy; must not exist
+    """
+    made = []
+    for number, place in enumerate(search_path):
+        target = directory / str(number)
+        target.mkdir(parents=True)
+        for element in resolved:
+            source = (place / element.name).resolve()
+            if source == element.path:
+                _copy(element, stage, target / element.name)
+            elif source.is_dir():
+                _copy_package_lists(source, target / element.name)
+        made.append(target)
+    return made
+
+
+def _copy(element: ResolvedElement, stage: str, target: Path) -> None:
+    again = _again(element, stage)
+    finished = finished_phases(stage)
+
+    def left_out(directory: str, names: list[str]) -> set[str]:
+        phase = Path(directory).relative_to(element.path).as_posix()
+        # Directories among the hooks are their data; later hooks may look into them.
+        hooks = {name for name in names if phase in finished and not Path(directory, name).is_dir()}
+        return {"__pycache__", *(name for name in hooks if f"{phase}/{name}" not in again)}
+
+    shutil.copytree(element.path, target, symlinks=True, ignore=left_out)
+
+
+def _copy_package_lists(source: Path, target: Path) -> None:
+    target.mkdir()
+    for path in source.glob("package-installs.*"):
+        shutil.copy2(path, target)
+
+
+class Saver:
+    """Takes the stages that a build saves into the store, while the build goes on."""
+
+    def __init__(self, store: Store, needs: Needs, directory: Path) -> None:
+        self.problems: list[str] = []
+        self._store = store
+        self._needs = needs
+        self._directory = directory
+        # One at a time: the build needs the other processors.
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._running: list[Future[None]] = []
+
+    def want(self, after: str | None, resolved: Iterable[ResolvedElement]) -> dict[str, str]:
+        """Ask the build for the stages after one, or for all; returns the variables that it needs for that."""
+        wanted = [stage for stage in self._needs.stages if after is None or STAGES.index(stage) > STAGES.index(after)]
+        names = "".join(f"{name}\n" for name in names_in_hooks(resolved))
+        self._directory.mkdir()
+        for stage in wanted:
+            (self._directory / f"{stage}.elements").write_text(names)
+        return {"DISKIMAGE_CREATE_STAGES": str(self._directory)}
+
+    def line(self, text: str) -> None:
+        """Take in one line of the build's output."""
+        if match := _SAVED.search(text):
+            self._running.append(self._pool.submit(self._keep, match["stage"]))
+
+    def finish(self) -> None:
+        """Wait for what is being stored."""
+        self._pool.shutdown(wait=True)
+        for job in self._running:
+            job.result()
+
+    def _keep(self, stage: str) -> None:
+        packed = [self._directory / f"{stage}.{part}.tar" for part in ("root", "hooks")]
+        try:
+            needs = self._needs
+            self._store.add(stage, needs.label, needs.local, needs.remote, partial(_compress, packed))
+        except (OSError, DiskImageError) as error:
+            self.problems.append(f"the stage after {stage}.d is not kept: {error}")
+        finally:
+            for path in packed:
+                path.unlink(missing_ok=True)
+
+
+def _compress(packed: Iterable[Path], directory: Path) -> None:
+    for path in packed:
+        target = directory / f"{path.name.partition('.')[2]}.zst"
+        process.run(["zstd", "--quiet", "-3", path, "-o", target])

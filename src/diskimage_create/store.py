@@ -1,0 +1,309 @@
+"""What builds have made, by the identity of their inputs: stages, and finished images.
+
+An entry is a directory that appears whole, by a rename, and disappears whole. Whoever uses one holds
+a shared lock (flock(2)) on it; whoever removes one, an exclusive lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from diskimage_create.errors import HostError
+from diskimage_create.inputs import identities, merged
+from diskimage_create.model import IMAGE, STEPS, Inputs
+
+STORE_SCHEMA = 1
+KEY_BYTES = 32
+MANIFEST = "manifest.json"
+#: https://bford.info/cachedir/
+_TAG = "CACHEDIR.TAG"
+_TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# diskimage-create's store of stages and images\n"
+#: How long one may need from making a directory to locking it
+_TO_LOCK_SECONDS = 60.0
+#: ioctl_ficlonerange(2)
+_FICLONE = 0x40049409
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that is stored."""
+
+    path: Path
+    step: str
+    label: str
+    """What image it belongs to, for people"""
+    created: datetime
+    local: Inputs
+    """Of its step, and of those before"""
+    remote: Inputs
+    files: Mapping[str, str]
+    """Name -> SHA-256 (hexadecimal)"""
+    bytes: int
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return "the image" if self.step == IMAGE else f"the stage after {self.step}.d"
+
+    @property
+    def identity(self) -> str:
+        """The identity of its step, from all inputs."""
+        return identities(merged(self.local, self.remote))[self.step]
+
+    @property
+    def used(self) -> datetime:
+        """When it was made, or used last."""
+        try:
+            return datetime.fromtimestamp((self.path / MANIFEST).stat().st_mtime, UTC)
+        except OSError:
+            return self.created
+
+
+def read_key(cache_dir: Path) -> bytes | None:
+    """The key by which secrets are told apart; None where nothing was stored yet."""
+    with suppress(OSError):
+        key = (cache_dir / "store" / "key").read_bytes()
+        return key if len(key) == KEY_BYTES else None
+    return None
+
+
+class Store:
+    """The store below a cache directory."""
+
+    def __init__(self, cache_dir: Path) -> None:
+        self.path = cache_dir / "store"
+
+    def create(self) -> None:
+        """Make the directory, with the tag that lets backups leave it out, and the key.
+
+        :raises HostError: something else is there
+        """
+        if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / _TAG).is_file():
+            raise HostError(
+                f"{self.path} is not a store of diskimage-create", "move it away, or name another --cache-dir"
+            )
+        (self.path / "locks").mkdir(parents=True, exist_ok=True)
+        # Stages hold files of an image that only root may read there.
+        self.path.chmod(0o700)
+        if not (self.path / _TAG).is_file():
+            _write(self.path / _TAG, _TAG_TEXT.encode())
+        if read_key(self.path.parent) is None:
+            _write(self.path / "key", secrets.token_bytes(KEY_BYTES))
+
+    def entries(self) -> list[Entry]:
+        """All entries, the newest first; what cannot be read is none."""
+        found = (_read(path) for step in STEPS for path in self.path.glob(f"{step}-*"))
+        return sorted((entry for entry in found if entry), key=lambda entry: entry.created, reverse=True)
+
+    def find(self, step: str, identity: str) -> Entry | None:
+        """The entry of an identity."""
+        return _read(self._place(step, identity))
+
+    def _place(self, step: str, identity: str) -> Path:
+        return self.path / f"{step}-{identity.removeprefix('sha256:')}"
+
+    @contextmanager
+    def building(self, identity: str, waiting: Callable[[], None]) -> Iterator[None]:
+        """Only one at a time builds an image; the others wait, and then find it.
+
+        :param waiting: called when another one is building
+        """
+        path = self.path / "locks" / identity.removeprefix("sha256:")
+        lock = None
+        while lock is None:
+            with suppress(FileNotFoundError):
+                path.touch()
+                try:
+                    lock = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    waiting()
+                    lock = _locked(path, fcntl.LOCK_EX)
+        with lock:
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # who waits for it notices, and makes a new one
+
+    def add(self, step: str, label: str, local: Inputs, remote: Inputs, fill: Callable[[Path], None]) -> Entry:
+        """Store what ``fill`` puts into the directory that it is given; an older entry of the identity is replaced.
+
+        :raises OSError: the disk is full, or the like; nothing is left of it then
+        """
+        self.sweep()
+        made = Path(tempfile.mkdtemp(prefix="tmp-", dir=self.path))
+        with _locked(made, fcntl.LOCK_EX):
+            try:
+                fill(made)
+                steps = STEPS[: STEPS.index(step) + 1]
+                manifest = {
+                    "schema": STORE_SCHEMA,
+                    "step": step,
+                    "label": label,
+                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "local": {name: dict(local.get(name, {})) for name in steps},
+                    "remote": {name: dict(remote.get(name, {})) for name in steps},
+                    "files": _digests(made),
+                }
+                (made / MANIFEST).write_text(json.dumps(manifest, indent=1))
+                entry = _read(made)
+                assert entry is not None
+                place = self._place(step, entry.identity)
+                self._discard(place, wait=True)
+                made.rename(place)
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)
+                raise
+        return _read(place) or entry
+
+    @contextmanager
+    def using(self, entry: Entry) -> Iterator[bool]:
+        """Keep an entry from being removed; yields whether it is there, and all its files are what they were."""
+        try:
+            lock = _locked(entry.path, fcntl.LOCK_SH)
+        except OSError:  # removed meanwhile
+            yield False
+            return
+        with lock:
+            intact = (entry.path / MANIFEST).is_file() and not damaged(entry)
+            if intact:
+                with suppress(OSError):
+                    os.utime(entry.path / MANIFEST)
+            yield intact
+
+    def remove(self, entry: Entry, *, wait: bool = False) -> bool:
+        """Remove an entry; returns whether it did: one in use stays.
+
+        :param wait: until nobody uses it
+        """
+        return self._discard(entry.path, wait=wait)
+
+    def _discard(self, path: Path, *, wait: bool = False) -> bool:
+        self._check_tag()
+        try:
+            lock = _locked(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return False
+        with lock:
+            gone = path.with_name(f"tmp-{secrets.token_hex(8)}")
+            path.rename(gone)
+            shutil.rmtree(gone)
+        return True
+
+    def sweep(self) -> None:
+        """Remove what killed builds left half made."""
+        self._check_tag()
+        for path in self.path.glob("tmp-*"):
+            with suppress(OSError):
+                # One that is just being made is not locked yet.
+                if time.time() - path.stat().st_mtime > _TO_LOCK_SECONDS:
+                    with _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                        shutil.rmtree(path)
+
+    def _check_tag(self) -> None:
+        if not (self.path / _TAG).is_file():
+            raise HostError(f"{self.path} is not marked as a cache: nothing is removed", f"there is no {_TAG} in it")
+
+
+def damaged(entry: Entry) -> list[str]:
+    """The names of the files of an entry that are not what they were."""
+    with ThreadPoolExecutor() as pool:  # hashlib lets other threads run
+        sums = pool.map(lambda name: _digest(entry.path / name), entry.files)
+        return [name for name, found in zip(entry.files, sums, strict=True) if found != entry.files[name]]
+
+
+def link(source: Path, target: Path) -> None:
+    """The same content under another name: a reflink where the file system can, else a hard link, else a copy.
+
+    :raises FileExistsError: the target is there
+    """
+    with source.open("rb") as original, target.open("xb") as clone, suppress(OSError):
+        fcntl.ioctl(clone, _FICLONE, original.fileno())
+        return
+    target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _read(path: Path) -> Entry | None:
+    try:
+        data: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        if data["schema"] != STORE_SCHEMA:
+            return None
+        return Entry(
+            path=path,
+            step=data["step"],
+            label=data["label"],
+            created=datetime.fromisoformat(data["created"]),
+            local=data["local"],
+            remote=data["remote"],
+            files=data["files"],
+            bytes=sum((path / name).stat().st_size for name in data["files"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    return {path.name: _digest(path) or "" for path in sorted(directory.iterdir())}
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+@contextmanager
+def _held(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(path: Path, how: int) -> Any:
+    """Lock a directory or a file until the context ends.
+
+    :raises FileNotFoundError: it is not there, or was removed while we waited
+    :raises BlockingIOError: it is locked, and we do not wait
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        if os.fstat(descriptor).st_ino != path.stat().st_ino:
+            raise FileNotFoundError(path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return _held(descriptor)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a small file for ourselves alone, whole or not at all; the first of several writers wins."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    with suppress(FileExistsError):
+        os.link(new, path)
+    new.unlink()
