@@ -115,6 +115,20 @@ class ResolvedElement:
 
 
 @dataclass(frozen=True)
+class RemoteInput:
+    """Something outside of this host that an image is made of, and the state that it is in."""
+
+    name: str
+    """Unique among those of an image; no credentials, no address."""
+    phase: str
+    """The first stage whose content it can change: ``root``, ``pre-install``, ``install``, or else ``image``."""
+    value: str | None
+    """A digest or a commit; None where nobody can tell."""
+    detail: str
+    """What it is, and why its state is not known."""
+
+
+@dataclass(frozen=True)
 class BuildPlan:
     """Everything that a build will do, worked out before it does anything."""
 
