@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diskimage_create.host import one_line_sources
+from diskimage_create.host import AptSource, one_line_sources
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,10 @@ def find(variables: Mapping[str, str], elements: Collection[str]) -> list[Archiv
     return list(found.values())
 
 
-def configured(text: str) -> Iterator[tuple[str, str, str]]:
-    """The ``NAME:LINE`` lines of ``DIB_APT_SOURCES_CONF``: each line, with the URI and the suite that it names."""
+def configured(text: str) -> Iterator[AptSource]:
+    """What the ``NAME:LINE`` lines of ``DIB_APT_SOURCES_CONF`` name."""
     for line in text.splitlines():
-        for source in one_line_sources(line.partition(":")[2]):
-            yield line, source.uri, source.suite
+        yield from one_line_sources(line.partition(":")[2])
 
 
 def _all(variables: Mapping[str, str], elements: Collection[str]) -> Iterator[Archive]:
@@ -60,8 +59,8 @@ def _all(variables: Mapping[str, str], elements: Collection[str]) -> Iterator[Ar
     if "debian-minimal" in elements:
         # The bootstrap knows the mirror alone; root.d/75-debian-minimal-baseinstall goes on with the others.
         yield Archive(mirror, release)
-        for _, uri, suite in configured(variables.get("DIB_APT_SOURCES_CONF", "")):
-            yield Archive(uri.rstrip("/"), suite)
+        for source in configured(variables.get("DIB_APT_SOURCES_CONF", "")):
+            yield Archive(source.uri.rstrip("/"), source.suite)
     elif "ubuntu-minimal" in elements:
         yield Archive(mirror, release)
         for pocket in re.split(r"[\s,]+", variables.get("DIB_UBUNTU_MIRROR_DISTS", "")):

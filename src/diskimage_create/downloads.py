@@ -62,6 +62,7 @@ _KNOWN = {
     "amphora-agent/extra-data.d/55-lend-uv": "a pinned version",
     "source-repositories/extra-data.d/98-source-repositories": "the source repositories",
     "apt-sources/extra-data.d/99-override-default-apt-sources": "the archives",
+    "build-host/cleanup.d/11-put-back-archives": "nothing is installed after it",
     "build-host/cleanup.d/12-redact-credentials": "nothing is installed after it",
     "debian-minimal/root.d/75-debian-minimal-baseinstall": "the archives",
     "debootstrap/root.d/08-debootstrap": "the archives",

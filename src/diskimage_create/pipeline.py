@@ -21,6 +21,7 @@ from diskimage_create import docker, process, profiles, record, requirements, va
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.convert import convert
+from diskimage_create.dated import resolve_snapshot
 from diskimage_create.errors import DiskImageError, ImageRejected
 from diskimage_create.host import HostFacts
 from diskimage_create.model import Artifact, BuildPlan, Expectation, PhaseTiming, Report, Status
@@ -51,12 +52,14 @@ def build(plan: BuildPlan, host: HostFacts, display: Display, options: BuildOpti
     """Build, check and record the images of a plan; returns what was made.
 
     :raises HostError: this host cannot build it
+    :raises RemoteError: the archives have no snapshot of the time that was asked for
     :raises BuildError: diskimage-builder failed
     :raises ImageRejected: it built something, but not what was asked for
     """
     spec = plan.spec
     parent = spec.work_dir or Path(tempfile.gettempdir())
     requirements.require(plan, host, parent)
+    plan = resolve_snapshot(plan)
     spec.cache_dir.mkdir(parents=True, exist_ok=True)
     history = spec.cache_dir / "timings" / f"{spec.profile}-{spec.os}-{spec.release}-{spec.arch}.json"
     tracker = Tracker(display, load_history(history))
