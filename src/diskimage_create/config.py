@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import profiles
+from diskimage_create import profiles, snapshot
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.host import HostFacts
 from diskimage_create.model import EXTENSIONS, ImageSpec, Setting, Source
@@ -121,6 +121,7 @@ def read(request: Request) -> ImageSpec:
     _check_names_are_free(reader, output, types)
     facts = _facts(reader, profile, os_entry, arch)
     environment = _environment(reader, profile, os_entry, facts)
+    environment |= _snapshot(reader, os_entry, environment)
     elements = _elements(reader, profile, facts, environment)
     password = _root_password(reader)
     work_dir, logfile = _directories(reader)
@@ -303,6 +304,14 @@ def _environment(
         settings[name] = setting(name, str(entry["value"]).format_map(known), source)
     settings.update(_extra_environment(reader))
     return dict(sorted(settings.items()))
+
+
+def _snapshot(reader: Reader, os_entry: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict[str, Setting]:
+    known = {**reader.environ, **{name: setting.value for name, setting in environment.items()}}
+    variables, problems = snapshot.read(reader.value("snapshot"), reader.where("snapshot"), known, os_entry["element"])
+    reader.problems += problems
+    source = {snapshot.TIMESTAMP: reader.sources["snapshot"]}
+    return {name: setting(name, value, source.get(name, Source.ENVIRONMENT)) for name, value in variables.items()}
 
 
 def setting(name: str, value: str, source: Source) -> Setting:

@@ -85,9 +85,6 @@ def detect(environ: Mapping[str, str]) -> HostFacts:
     """Read the facts of this host."""
     os_release = _os_release()
     index, unreachable = _package_index(environ)
-    bundle = next((Path(environ[name]) for name in ("SSL_CERT_FILE", "PIP_CERT") if environ.get(name)), None)
-    if bundle is None or not bundle.is_file():
-        bundle = next((path for path in _CA_BUNDLES if path.is_file()), None)
     return HostFacts(
         arch=MACHINES.get(platform.machine(), platform.machine()),
         distribution=os_release.get("ID", ""),
@@ -97,11 +94,19 @@ def detect(environ: Mapping[str, str]) -> HostFacts:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         apt_sources=tuple(_apt_sources(Path("/etc/apt"))),
         ca_certificates=tuple(sorted(p for d in _CA_DIRECTORIES for p in d.rglob("*") if p.suffix in _CA_SUFFIXES)),
-        ca_bundle=bundle,
+        ca_bundle=ca_bundle(environ),
         package_index=index,
         unreachable_indexes=unreachable,
         proxies={name: environ[name] for name in PROXY_VARIABLES if environ.get(name)},
     )
+
+
+def ca_bundle(environ: Mapping[str, str]) -> Path | None:
+    """The file with all CA certificates that this host trusts: the one that a variable names, or the system's."""
+    bundle = next((Path(environ[name]) for name in ("SSL_CERT_FILE", "PIP_CERT") if environ.get(name)), None)
+    if bundle is not None and bundle.is_file():
+        return bundle
+    return next((path for path in _CA_BUNDLES if path.is_file()), None)
 
 
 def _os_release() -> dict[str, str]:
@@ -134,7 +139,7 @@ def _apt_sources(directory: Path) -> Iterator[AptSource]:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        found = _deb822_sources(text) if path.suffix == ".sources" else _one_line_sources(text)
+        found = _deb822_sources(text) if path.suffix == ".sources" else one_line_sources(text)
         yield from (source for source in found if source.uri.startswith(("http://", "https://")))
 
 
@@ -151,7 +156,8 @@ def _deb822_sources(text: str) -> Iterator[AptSource]:
                 yield AptSource(uri, suite)
 
 
-def _one_line_sources(text: str) -> Iterator[AptSource]:
+def one_line_sources(text: str) -> Iterator[AptSource]:
+    """The binary packages' places in a file of the one-line format of sources.list(5)."""
     for line in text.splitlines():
         if match := re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", line.strip()):
             yield AptSource(match[1], match[2])

@@ -141,15 +141,16 @@ Inputs = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True)
 class RemoteInput:
-    """Something elsewhere that the content of an image depends on: a repository's state, a branch's head."""
+    """Something outside of this host that an image is made of, and the state that it is in."""
 
     name: str
+    """Unique among those of an image; no credentials, no address."""
     phase: str
     """The step of a build that can feel it first, one of STEPS"""
     value: str | None
-    """None where it cannot be known"""
-    detail: str = ""
-    """What it is, or why it cannot be known, for people"""
+    """A digest or a commit; None where nobody can tell."""
+    detail: str
+    """What it is, and why its state is not known."""
 
 
 @dataclass(frozen=True)

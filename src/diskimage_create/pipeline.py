@@ -24,6 +24,7 @@ from diskimage_create import build as builds
 from diskimage_create import docker, process, profiles, record, remote, requirements, reuse, stages, validate
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
+from diskimage_create.dated import resolve_snapshot
 from diskimage_create.errors import DiskImageError, HostError
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
@@ -86,9 +87,11 @@ def build(
 
     :param say: tells the user why something is made, or is not
     :raises HostError: this host cannot build it
+    :raises RemoteError: the archives have no snapshot of the time that was asked for
     :raises BuildError: diskimage-builder failed
     :raises ImageRejected: it built something, but not what was asked for
     """
+    plan = plan if options.offline else resolve_snapshot(plan)
     store = Store(plan.spec.cache_dir)
     store.create()
     job = _Job(plan, host, options, _needs(plan, options), store, display, say)

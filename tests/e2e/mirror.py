@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -72,7 +72,10 @@ def ubuntu_mirror(directory: Path, cache: Path) -> Iterator[Mirror]:
     """
     root = directory / "www"
     archive = root / "ubuntu"
-    fill_pool(archive, download(cache))
+    bootstrap = [*_BOOTSTRAP, *_BASE_INSTALL]
+    wanted = [*bootstrap, *AGENT_PACKAGES, *ROLE_PACKAGES, *_TOOL_PACKAGES, _KERNEL]
+    # Two answers, since alternatives are chosen with what is there already: first little, then all.
+    fill_pool(archive, download(cache, ("yes", bootstrap), ("no", wanted)))
     for pocket in _POCKETS:
         index(archive, f"noble{pocket}")
     _copy_unsigned(archive, root / "unsigned")
@@ -85,10 +88,13 @@ def ubuntu_mirror(directory: Path, cache: Path) -> Iterator[Mirror]:
         yield Mirror(f"{address}/ubuntu", f"{address}/unsigned", keyring, wrong_keyring)
 
 
-def download(cache: Path) -> list[Path]:
-    """Everything that the amphora needs of Debian, as apt finds it by this host's configuration.
+def download(cache: Path, *answers: tuple[str, Sequence[str]]) -> list[Path]:
+    """Debian's packages and all that they depend on, as apt finds them by this host's configuration.
 
     The system's own state is not touched: apt gets a state, a cache and an empty list of installed packages here.
+
+    :param cache: keeps downloaded packages from one run to the next
+    :param answers: whether to follow recommendations (``yes`` or ``no``), and the names
     """
     for name in ("lists/partial", "archives/partial"):
         (cache / name).mkdir(parents=True, exist_ok=True)
@@ -99,11 +105,8 @@ def download(cache: Path) -> list[Path]:
     _run(*apt, "update")
     # What earlier runs kept, and the archive has replaced since
     _run(*apt, "autoclean")
-    bootstrap = [*_BOOTSTRAP, *_BASE_INSTALL]
-    wanted = [*bootstrap, *AGENT_PACKAGES, *ROLE_PACKAGES, *_TOOL_PACKAGES, _KERNEL]
     found: set[Path] = set()
-    # Two answers, since alternatives are chosen with what is there already: first little, then all.
-    for recommends, names in (("yes", bootstrap), ("no", wanted)):
+    for recommends, names in answers:
         install = (*apt, "--option", f"APT::Install-Recommends={recommends}", "install")
         _run(*install, "--download-only", *names)
         found |= {cache / "archives" / name for name in _simulated_files(_run(*install, "--simulate", *names))}
@@ -140,8 +143,7 @@ def fill_pool(archive: Path, debian: Iterable[Path]) -> None:
         if change := changes.get(name):
             repack(package, main, change)
         else:
-            # Archives leave the epoch out of file names, and debootstrap cannot fetch a name with a "%".
-            _link(package, (universe if name in _UNIVERSE else main) / re.sub(r"_\d+%3a", "_", package.name))
+            link(package, (universe if name in _UNIVERSE else main) / without_epoch(package.name))
     for kernel in ("linux-image-virtual", "linux-image-generic"):
         make_package(main, kernel, "6.8.0", depends=_KERNEL)
     for name in ("pollinate", "ubuntu-cloudimage-keyring"):
@@ -178,7 +180,7 @@ def _confine_rsyslog(tree: Path) -> None:
     profile.write_text("profile rsyslogd /usr/sbin/rsyslogd {\n  include if exists <rsyslog.d>\n}\n")
 
 
-def make_package(directory: Path, name: str, version: str, depends: str = "") -> None:
+def make_package(directory: Path, name: str, version: str, depends: str = "", priority: str = "optional") -> None:
     """An empty package that may depend on others."""
     with tempfile.TemporaryDirectory() as work:
         # It becomes the mode of the package's root directory.
@@ -187,34 +189,36 @@ def make_package(directory: Path, name: str, version: str, depends: str = "") ->
         control.parent.mkdir()
         control.write_text(
             f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\n"
+            f"Priority: {priority}\n"
             + (f"Depends: {depends}\n" if depends else "")
-            + "Description: stands in for Ubuntu's package\n"
+            + "Description: stands in for a package of the distribution\n"
         )
         _run("dpkg-deb", "--build", "--root-owner-group", work, str(directory))
 
 
 def index(archive: Path, suite: str) -> None:
-    """Write the Packages and Release files of a suite."""
+    """Write the Packages and Release files of a suite of Ubuntu's."""
+    fields = {"Origin": "Ubuntu", "Label": "Ubuntu", "Codename": "noble", "Version": _VERSION}
+    if suite.endswith("-backports"):
+        fields |= {"NotAutomatic": "yes", "ButAutomaticUpgrades": "yes"}
+    index_suite(archive, suite, ("main", "universe"), fields)
+
+
+def index_suite(archive: Path, suite: str, components: Sequence[str], fields: Mapping[str, str]) -> None:
+    """Write the Packages and Release files of a suite, of the packages in ``pool/SUITE/COMPONENT``.
+
+    :param fields: of the Release file
+    """
     dist = archive / "dists" / suite
     # One digest is enough, and the slowest part of all this.
     only_sha256 = [f"APT::FTPArchive::{digest}=false" for digest in ("MD5", "SHA1", "SHA512")]
-    for component in ("main", "universe"):
+    for component in components:
         packages = dist / component / "binary-amd64/Packages"
         packages.parent.mkdir(parents=True)
         packages.write_text(_ftparchive(archive, "packages", f"pool/{suite}/{component}", only_sha256))
         _run("gzip", "--keep", "--no-name", "-1", str(packages))
-    fields = {
-        "Origin": "Ubuntu",
-        "Label": "Ubuntu",
-        "Suite": suite,
-        "Codename": "noble",
-        "Version": _VERSION,
-        "Architectures": "amd64",
-        "Components": "main universe",
-    }
-    if suite.endswith("-backports"):
-        fields |= {"NotAutomatic": "yes", "ButAutomaticUpgrades": "yes"}
-    options = [f"APT::FTPArchive::Release::{name}={value}" for name, value in fields.items()]
+    given = {"Suite": suite, "Architectures": "amd64", "Components": " ".join(components), **fields}
+    options = [f"APT::FTPArchive::Release::{name}={value}" for name, value in given.items()]
     release = _ftparchive(archive, "release", str(dist.relative_to(archive)), options)
     (dist / "Release").write_text(release)
 
@@ -283,7 +287,12 @@ def served(directory: Path) -> Iterator[str]:
             thread.join()
 
 
-def _link(source: Path, target: Path) -> None:
+def without_epoch(name: str) -> str:
+    """A package's file as archives name it: debootstrap cannot fetch a name with a "%"."""
+    return re.sub(r"_\d+%3a", "_", name)
+
+
+def link(source: Path, target: Path) -> None:
     """A hard link, or a copy where the two are on different file systems."""
     try:
         os.link(source, target)

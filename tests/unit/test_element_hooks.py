@@ -78,3 +78,38 @@ def test_git_is_kept_out_of_the_target_unless_an_element_brings_a_repository(tmp
         places = {"TMP_HOOKS_PATH": str(hooks), "TMP_MOUNT_PATH": str(target)}
         run_hook("amphora-agent/extra-data.d/15-no-git-in-target", sudo, **places)
         assert mapped.exists() is expected
+
+
+def test_an_image_of_a_snapshot_is_updated_from_the_archives_themselves(tmp_path: Path, sudo: Path) -> None:
+    target = tmp_path / "target"
+    parts, lists = target / "etc/apt/sources.list.d", target / "var/lib/apt/lists"
+    configuration = target / "etc/apt/apt.conf.d"
+    for directory in (parts, lists / "partial", configuration):
+        directory.mkdir(parents=True)
+    (configuration / "99mmdebstrap").write_text('Acquire::Check-Valid-Until "false";\n')
+    (configuration / "99own").write_text('Acquire::Retries "3";\n')
+    (lists / "h_snap_InRelease").touch()
+    # One address begins with the other, and a "&" means something to bash's replacements.
+    (target / "etc/apt/sources.list").write_text(
+        "deb http://h/1/debian noble main\ndeb http://h/1/debian-security noble main\n"
+    )
+    (parts / "own.list").write_text("# as it is\ndeb [arch=amd64] http://h/1/debian noble main\n")
+    snapshot = {
+        "TARGET_ROOT": str(target),
+        "DISKIMAGE_CREATE_SNAPSHOT": "20260102T000000Z",
+        "DISKIMAGE_CREATE_SNAPSHOT_SOURCES": "http://h/1/debian http://m/debian?a&b\nhttp://h/1/debian-security http://m/security",
+    }
+    run_hook("build-host/root.d/20-accept-old-archives", sudo, **snapshot)
+    assert sorted(path.name for path in configuration.iterdir()) == ["90build-host-snapshot", "99own"]
+    run_hook("build-host/cleanup.d/11-put-back-archives", sudo, **snapshot)
+    assert [path.name for path in configuration.iterdir()] == ["99own"]
+    assert (target / "etc/apt/sources.list").read_text() == (
+        "deb http://m/debian?a&b noble main\ndeb http://m/security noble main\n"
+    )
+    assert (parts / "own.list").read_text() == "# as it is\ndeb [arch=amd64] http://m/debian?a&b noble main\n"
+    assert [path.name for path in lists.iterdir()] == ["partial"]
+
+
+def test_without_a_snapshot_nothing_is_put_back(tmp_path: Path, sudo: Path) -> None:
+    for hook in ("root.d/20-accept-old-archives", "cleanup.d/11-put-back-archives"):
+        run_hook(f"build-host/{hook}", sudo, TARGET_ROOT=str(tmp_path / "nothing-here"))

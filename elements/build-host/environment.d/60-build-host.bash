@@ -10,3 +10,9 @@ if [ -n "${DIB_APT_KEYRING:-}" ]; then
     export DIB_MMDEBSTRAP_EXTRA_ARGS="${DIB_MMDEBSTRAP_EXTRA_ARGS:-} --include=gnupg"
     export DIB_DEBOOTSTRAP_EXTRA_ARGS="${DIB_DEBOOTSTRAP_EXTRA_ARGS:-} --include=gnupg"
 fi
+
+# The Release files of a snapshot may be as old as they like. What mmdebstrap keeps of this in the target,
+# root.d/20-accept-old-archives takes away again.
+if [ -n "${DISKIMAGE_CREATE_SNAPSHOT:-}" ]; then
+    export DIB_MMDEBSTRAP_EXTRA_ARGS="${DIB_MMDEBSTRAP_EXTRA_ARGS:-} --aptopt='Acquire::Check-Valid-Until \"false\"'"
+fi

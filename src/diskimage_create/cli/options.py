@@ -62,6 +62,7 @@ _OPTIONS = (
     click.option("--compat-compression", is_flag=True, default=None, help="Compress with zlib, for QEMU before 5.1."),
     click.option("--docker-target", metavar="NAME:TAG", help="For -t docker.  [image:OUTPUT-NAME]"),
     click.option("--profile", metavar="NAME", help="Kind of image.  [amphora]"),
+    click.option("--snapshot", metavar="TIME", help="Packages as they were then, e.g. 2026-11-01.  [as they are now]"),
     click.option("--element", multiple=True, metavar="NAME", help="Add an element; can be repeated."),
     click.option("--package", multiple=True, metavar="NAME", help="Add a package; can be repeated."),
     click.option("--env", multiple=True, metavar="K=V", help="Set a variable for the build; can be repeated."),
