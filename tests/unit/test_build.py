@@ -149,7 +149,7 @@ def test_the_log_has_every_line_with_the_time_and_no_secret(work: Workspace, mon
     fake_builder(monkeypatch, work, 'echo "mirror $DIB_DISTRIBUTION_MIRROR"; echo x > amphora.raw; echo done >&2')
     made = plan({"output": "amphora", "env": ("DIB_DISTRIBUTION_MIRROR=http://u:canary@h/d",)})
     log = io.StringIO()
-    assert build.run_build(made, work, Tracker(Lines()), log) == work.out / "amphora.raw"
+    assert build.run_build(made, work, Tracker(Lines()), log, {}, heard.append) == work.out / "amphora.raw"
     first, *lines = log.getvalue().splitlines()
     assert "disk-image-create -o amphora -t raw" in first
     assert all(re.match(r"\d\d:\d\d:\d\d\.\d{6} ", line) for line in (first, *lines))
@@ -172,7 +172,7 @@ def test_a_failure_says_where_and_shows_why(
     fake_builder(monkeypatch, work, script)
     made = plan({"root_password": None, "env": ("DIB_X_TOKEN=canary",)})
     with pytest.raises(BuildError, match=message) as caught:
-        build.run_build(made, work, Tracker(Lines()), io.StringIO())
+        build.run_build(made, work, Tracker(Lines()), io.StringIO(), {}, str)
     assert "canary" not in caught.value.message
     if "E:" in script:
         assert "| E: ***" in caught.value.message

@@ -68,7 +68,7 @@ def test_the_schema_refuses_what_is_no_plan() -> None:
 def test_the_command_of_disk_image_create() -> None:
     bare = plan().command
     assert bare[:9] == (
-        *("disk-image-create", "-o", "amphora-x64-haproxy", "-t", "raw", "--image-size", "5", "--image-cache"),
+        *("disk-image-create", "-o", "amphora", "-t", "raw", "--image-size", "5", "--image-cache"),
         str(Path("~/.cache/image-create").expanduser()),
     )
     assert bare[9] == "base"

@@ -46,6 +46,8 @@ def made_from(artifacts: list[Artifact], *, ok: bool = True, **options: Any) -> 
         built,
         artifacts,
         report,
+        remote={"root": {"apt trixie": "sha256:" + 64 * "0"}},
+        resumed_from=None,
         packages=PACKAGES,
         timings=TIMINGS,
         expectation=to_json(plans.expectation(built, profiles.load("amphora"))),
