@@ -7,11 +7,13 @@ import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diskimage_create.diff.ignore import NOTHING, IgnoreList
-from diskimage_create.diff.model import Aspect, Change, Kind
+from diskimage_create.diff.initrd import read_initrd
+from diskimage_create.diff.model import Aspect, Change, Kind, compare_values
+from diskimage_create.errors import CommandFailed, HostError
 
 # Readers wait for the export of a qcow2 more than they compute.
 _READERS = 4
@@ -77,8 +79,7 @@ def compare_trees(a: Path, b: Path, ignore: IgnoreList = NOTHING) -> tuple[Chang
         size = f"{pair.a.status.st_size} bytes"
         known = changes.get(pair.name, Change(pair.name, Kind.CHANGED)).aspects
         changes[pair.name] = Change(pair.name, Kind.CHANGED, aspects=(*known, Aspect("content", size, size)))
-    left = (_unless_ignored(changes[name], a, b, ignore) for name in sorted(changes))
-    return tuple(change for change in left if change is not None)
+    return tuple(left for name in sorted(changes) for left in _unless_ignored(changes[name], a, b, ignore))
 
 
 def _walk(a: str, b: str) -> Iterator[_Pair]:
@@ -173,25 +174,44 @@ def _same_bytes(a: str, b: str) -> bool:
     return True
 
 
-def _unless_ignored(change: Change, a: Path, b: Path, ignore: IgnoreList) -> Change | None:
-    """The change without what may differ; None where nothing is left of it."""
-    if ignore.everything(change.name):
-        return None
-    aspects = tuple(
-        aspect
-        for aspect in change.aspects
-        if aspect.what != "content" or not _content_ignored(change.name, a, b, ignore)
-    )
-    if change.aspects and not aspects:
-        return None
-    return Change(change.name, change.kind, change.old, change.new, aspects)
-
-
-def _content_ignored(name: str, a: Path, b: Path, ignore: IgnoreList) -> bool:
-    if ignore.content(name):
-        return True
-    if not ignore.texts(name):
-        return False
+def _unless_ignored(change: Change, a: Path, b: Path, ignore: IgnoreList) -> tuple[Change, ...]:
+    """What is left of a change without that which may differ."""
+    name = change.name
+    if ignore.everything(name):
+        return ()
+    if not any(aspect.what == "content" for aspect in change.aspects):
+        return (change,)
     # Found by the walk to be a regular file on both sides, and no link on the way was followed.
-    old, new = (Path(f"{tree}{name}").read_bytes().decode(errors="surrogateescape") for tree in (a, b))
-    return ignore.blank(name, old) == ignore.blank(name, new)
+    old, new = Path(f"{a}{name}"), Path(f"{b}{name}")
+    inside: tuple[Change, ...] | None = None
+    if ignore.content(name) or (ignore.texts(name) and _blank(name, old, ignore) == _blank(name, new, ignore)):
+        inside = ()
+    elif ignore.initrd(name):
+        inside = _compare_initrds(name, old, new, ignore)
+    if inside is None:
+        return (change,)
+    others = tuple(aspect for aspect in change.aspects if aspect.what != "content")
+    return (*([replace(change, aspects=others)] if others else []), *inside)
+
+
+def _blank(name: str, path: Path, ignore: IgnoreList) -> bytes:
+    return ignore.blank_bytes(name, path.read_bytes())
+
+
+def _compare_initrds(name: str, a: Path, b: Path, ignore: IgnoreList) -> tuple[Change, ...] | None:
+    """What differs among the members of two initrds; None where they cannot be read here."""
+    try:
+        old, new = (_members(name, path, ignore) for path in (a, b))
+    except (ValueError, CommandFailed, HostError):
+        return None
+    return compare_values(old, new)
+
+
+def _members(initrd: str, path: Path, ignore: IgnoreList) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for member in read_initrd(path.read_bytes()):
+        name = f"{initrd}:/{member.name}"
+        # An archive in front may have directories of the same name.
+        already = f"{found[name]}; " if name in found else ""
+        found[name] = already + member.describe(ignore.blank_bytes(name, member.content))
+    return found

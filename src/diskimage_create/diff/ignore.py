@@ -23,6 +23,8 @@ class Pattern:
     """Only what this regular expression matches in the content may differ."""
     everything: bool = False
     """The file may be missing too, and may have another mode or owner; otherwise it is its content that may differ."""
+    initrd: bool = False
+    """The file is an initrd: instead of its content, that of its members is compared, without their time stamps."""
     disk: str | None = None
 
     def covers(self, name: str) -> bool:
@@ -42,7 +44,12 @@ class IgnoreList:
 
     def content(self, name: str) -> bool:
         """Whether the content of a file may be any other."""
-        return any(pattern.text is None and pattern.covers(name) for pattern in self.patterns)
+        whole = (pattern for pattern in self.patterns if pattern.text is None and not pattern.initrd)
+        return any(pattern.covers(name) for pattern in whole)
+
+    def initrd(self, name: str) -> bool:
+        """Whether the members of a file are to be compared instead of its content."""
+        return any(pattern.initrd and pattern.covers(name) for pattern in self.patterns)
 
     def texts(self, name: str) -> list[str]:
         """The regular expressions for what may differ in the content of a file."""
@@ -53,6 +60,12 @@ class IgnoreList:
         for text in self.texts(name):
             content = re.sub(text, "*", content, flags=re.MULTILINE)
         return content
+
+    def blank_bytes(self, name: str, content: bytes) -> bytes:
+        """The same of content that need not be text."""
+        if not self.texts(name):
+            return content
+        return self.blank(name, content.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
     def disk(self, name: str) -> bool:
         """Whether a property of the disk may differ."""
