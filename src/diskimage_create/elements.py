@@ -169,7 +169,8 @@ def resolve(wanted: Sequence[str], directories: Sequence[Path], arch: str) -> tu
     resolved = []
     for element in closure([*wanted, *implied(wanted, arch)], find_all(directories)):
         found = files(element.path)
-        shadowed = tuple(_shadowed(element, directories))
+        # One with the same content adds nothing to the list.
+        shadowed = tuple(file for file in _shadowed(element, directories) if file not in found)
         resolved.append(ResolvedElement(element.name, element.path, digest((*found, *shadowed)), found, shadowed))
     return tuple(resolved)
 

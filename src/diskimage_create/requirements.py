@@ -94,6 +94,7 @@ BY_TYPE = {
 OPTIONAL = (
     _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without converting it"),
     _tool("mmdebstrap", "mmdebstrap", "bootstraps Debian faster than debootstrap"),
+    _tool("mcopy", "mtools", "compares EFI system partitions file by file"),
     _tool("fuse2fs", "fuse2fs", "looks into images without root"),
 )
 

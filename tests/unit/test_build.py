@@ -149,6 +149,7 @@ def test_the_log_has_every_line_with_the_time_and_no_secret(work: Workspace, mon
     fake_builder(monkeypatch, work, 'echo "mirror $DIB_DISTRIBUTION_MIRROR"; echo x > amphora.raw; echo done >&2')
     made = plan({"output": "amphora", "env": ("DIB_DISTRIBUTION_MIRROR=http://u:canary@h/d",)})
     log = io.StringIO()
+    heard: list[str] = []
     assert build.run_build(made, work, Tracker(Lines()), log, {}, heard.append) == work.out / "amphora.raw"
     first, *lines = log.getvalue().splitlines()
     assert "disk-image-create -o amphora -t raw" in first

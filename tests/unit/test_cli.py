@@ -89,7 +89,7 @@ def test_bad_input(arguments: list[str], message: str, where: str, capsys: pytes
     assert hint
 
 
-BAD_USAGE = [["plan", "--no-such"], ["plan", "-s"], ["plan", "--format", "xml"], ["validate"]]
+BAD_USAGE = [["plan", "--no-such"], ["plan", "-s"], ["plan", "--format", "xml"], ["validate"], ["diff", "x"]]
 
 
 @pytest.mark.parametrize("arguments", BAD_USAGE, ids=" ".join)

@@ -42,6 +42,7 @@ def python(code: str, *arguments: str, **environ: str) -> subprocess.CompletedPr
         (["plan", "-i", "debian", "--format", "json"], ("diskimage_create.cli.build",)),
         (["build", "--help"], ()),
         (["validate", "--help"], ("yaml",)),
+        (["diff", "--help"], ("yaml", "diskimage_create.diff")),
         (["doctor", "--help"], ("yaml",)),
     ],
     ids=" ".join,

@@ -12,8 +12,8 @@ import pytest
 from samples import plan
 
 from contract import schema_errors
+from diskimage_create import inputs, profiles, record
 from diskimage_create import plan as plans
-from diskimage_create import profiles, record
 from diskimage_create.errors import InputError
 from diskimage_create.model import Artifact, Finding, PhaseTiming, Report, Status
 from diskimage_create.validate import from_json, to_json
@@ -25,6 +25,7 @@ TIMINGS = [
     PhaseTiming("convert", "", 1),
     PhaseTiming("total", "", 91.94),
 ]
+REMOTE = {"root": {"apt trixie": "sha256:" + 64 * "0"}}
 PACKAGES = [{"package": "haproxy", "version": "3.0.1-1", "architecture": "amd64"}]
 
 
@@ -46,7 +47,7 @@ def made_from(artifacts: list[Artifact], *, ok: bool = True, **options: Any) -> 
         built,
         artifacts,
         report,
-        remote={"root": {"apt trixie": "sha256:" + 64 * "0"}},
+        remote=REMOTE,
         resumed_from=None,
         packages=PACKAGES,
         timings=TIMINGS,
@@ -66,7 +67,10 @@ def test_the_shape_is_that_of_the_shipped_schema(artifacts: list[Artifact]) -> N
     assert data["artifacts"][0]["sha256"] == hashlib.sha256(b"qcow2").hexdigest()
     assert (data["started"], data["seconds"]) == ("2026-01-02T03:04:05+00:00", 91.9)
     assert data["validation"]["image"] == "amphora.qcow2"
-    assert data["fingerprint"] == plans.fingerprint(data["inputs"])
+    assert data["remote_inputs"] == REMOTE["root"]
+    local = plan({"os": "debian", "output": str(artifacts[0].path), "type": "qcow2,tar"})
+    assert data["inputs"] == plans.as_json(local)["inputs"]
+    assert data["fingerprint"] == inputs.fingerprint(inputs.merged(local.inputs, REMOTE))
 
 
 @pytest.mark.parametrize(

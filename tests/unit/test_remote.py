@@ -13,9 +13,8 @@ import pytest
 import samples
 from server import Server, serving
 
-from diskimage_create import downloads, effective, fetch, remote
+from diskimage_create import downloads, effective, elements, fetch, remote
 from diskimage_create.elements import OURS
-from diskimage_create.elements import digest as element_digest
 from diskimage_create.fetch import Unanswered
 from diskimage_create.model import BuildPlan, RemoteInput, ResolvedElement
 
@@ -49,7 +48,8 @@ def element(directory: Path, name: str, files: Mapping[str, str]) -> ResolvedEle
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(0o755 if ".d/" in relative else 0o644)
-    return ResolvedElement(name, directory / name, element_digest(directory / name))
+    found = elements.files(directory / name)
+    return ResolvedElement(name, directory / name, elements.digest(found), found)
 
 
 def environment(plan: BuildPlan, **more: str) -> dict[str, str]:

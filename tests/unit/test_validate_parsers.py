@@ -18,12 +18,13 @@ from diskimage_create.certificates import fingerprints_in
 from diskimage_create.model import Expectation
 from diskimage_create.validate import qcow2
 from diskimage_create.validate.checks.agent import record_entries
-from diskimage_create.validate.checks.boot import parse_bls_entry, parse_grub_config
 from diskimage_create.validate.checks.identity import can_log_in, parse_shadow
 from diskimage_create.validate.checks.leftovers import is_build_tool, nameservers, sets_proxy
 from diskimage_create.validate.checks.system import _is_release, parse_elf_machine, parse_os_release
 from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, parse_sfdisk, parse_superblock
 from diskimage_create.validate.expect import from_json, from_manifests, to_json
+from diskimage_create.validate.grub import parse_bls_entry, parse_grub_config
+from diskimage_create.validate.inventory import parse_rpm_header
 from diskimage_create.validate.packages import _read_rpm, parse_dpkg_status
 
 
@@ -90,19 +91,41 @@ def test_elf_machine() -> None:
 def test_sfdisk_of_both_tables() -> None:
     dos = {
         "label": "dos",
+        "id": "0x1234abcd",
         "sectorsize": 512,
         "partitions": [{"start": 2048, "size": 8, "type": "83", "bootable": True}],
     }
-    label, [part] = parse_sfdisk(json.dumps({"partitiontable": dos}))
+    label, identifier, [part] = parse_sfdisk(json.dumps({"partitiontable": dos}))
+    assert identifier == "0x1234abcd"
     assert (label, part.start, part.end, part.bootable) == ("dos", 2**20, 2**20 + 4096, True)
     gpt = {
         "label": "gpt",
         "sectorsize": 4096,
-        "partitions": [{"start": 256, "size": 1, "type": t} for t in (EFI_SYSTEM, BIOS_BOOT.lower())],
+        "partitions": [
+            {"start": 256, "size": 1, "type": t, "uuid": "U", "name": "ESP"} for t in (EFI_SYSTEM, BIOS_BOOT.lower())
+        ],
     }
-    label, parts = parse_sfdisk(json.dumps({"partitiontable": gpt}))
+    label, identifier, parts = parse_sfdisk(json.dumps({"partitiontable": gpt}))
+    assert (label, identifier) == ("gpt", "")
+    assert (parts[0].uuid, parts[0].name) == ("U", "ESP")
     assert [part.type for part in parts] == [EFI_SYSTEM, BIOS_BOOT]
     assert parts[0].start == 2**20
+
+
+def rpm_header(*tags: tuple[int, int, bytes]) -> bytes:
+    index, data = b"", b""
+    for tag, kind, value in tags:
+        index += struct.pack(">IIiI", tag, kind, len(data), 1)
+        data += value
+    return struct.pack(">II", len(tags), len(data)) + index + data
+
+
+def test_an_rpm_header() -> None:
+    header = rpm_header((1000, 6, b"bash\0"), (1001, 6, b"5.1\0"), (1003, 4, struct.pack(">I", 2)), (1004, 9, b"x\0"))
+    assert parse_rpm_header(header) == {1000: "bash", 1001: "5.1", 1003: "2"}
+    for end in range(len(header) - 2):
+        with pytest.raises((ValueError, struct.error)):
+            parse_rpm_header(header[:end])
 
 
 def test_superblocks() -> None:

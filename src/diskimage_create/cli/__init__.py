@@ -21,6 +21,7 @@ COMMANDS = MappingProxyType(
         "build": "Plan, build, check and record images. The default command.",
         "plan": "Show what would be built, and with what.",
         "validate": "Check an image through a read-only mount.",
+        "diff": "Show what changed between two images or records.",
         "cache": "List, remove and verify what builds have stored.",
         "doctor": "Show what this host has, and lacks, for building.",
     }
@@ -109,6 +110,7 @@ def cli(debug: bool) -> None:
       diskimage-create -i debian                 build a Debian amphora
       diskimage-create plan -i ubuntu -t tar     show what a build would do
       diskimage-create validate X.qcow2          check an image
+      diskimage-create diff X.qcow2 Y.qcow2      what changed between two images
       diskimage-create build --help              all options of a build
     """
 

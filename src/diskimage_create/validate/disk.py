@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +43,9 @@ class Partition:
     type: str
     bootable: bool
     filesystem: FileSystem | None = None
+    uuid: str = ""
+    name: str = ""
+    """UUID and name of the partition itself: a GPT has them."""
 
     @property
     def end(self) -> int:
@@ -62,6 +65,8 @@ class Disk:
     """The code in the first sector, which the BIOS runs."""
     second_stage: bytes
     """The sector that GRUB's boot code loads next; empty where there is no GRUB."""
+    identifier: str = ""
+    """The disk's own, by its partition table: random where nobody sets it."""
 
     @property
     def root(self) -> Partition | None:
@@ -72,7 +77,7 @@ class Disk:
 
 def read_disk(path: Path) -> Disk:
     """Look at a raw disk, or at the export of one."""
-    table, partitions = _partition_table(path)
+    table, identifier, partitions = _partition_table(path)
     with path.open("rb") as file:
         size = file.seek(0, 2)
         first = _read(file, 0, _SECTOR)
@@ -83,11 +88,12 @@ def read_disk(path: Path) -> Disk:
             partitions=tuple(_with_filesystem(file, part) for part in partitions or [_whole(size)]),
             boot_code=boot_code,
             second_stage=_second_stage(file, boot_code),
+            identifier=identifier,
         )
 
 
-def parse_sfdisk(text: str) -> tuple[str, list[Partition]]:
-    """Label and partitions from the output of ``sfdisk --json``."""
+def parse_sfdisk(text: str) -> tuple[str, str, list[Partition]]:
+    """Label, identifier and partitions from the output of ``sfdisk --json``."""
     table = json.loads(text)["partitiontable"]
     sector = int(table.get("sectorsize", _SECTOR))
     partitions = []
@@ -100,9 +106,11 @@ def parse_sfdisk(text: str) -> tuple[str, list[Partition]]:
                 size=int(entry["size"]) * sector,
                 type=_MBR_BOOT_TYPES.get(kind, kind),
                 bootable=bool(entry.get("bootable")) or "LegacyBIOSBootable" in entry.get("attrs", ""),
+                uuid=str(entry.get("uuid", "")),
+                name=str(entry.get("name", "")),
             )
         )
-    return table["label"], partitions
+    return table["label"], str(table.get("id", "")), partitions
 
 
 def parse_superblock(start: bytes) -> FileSystem | None:
@@ -128,13 +136,13 @@ def _ext(superblock: bytes) -> FileSystem:
     )
 
 
-def _partition_table(path: Path) -> tuple[str | None, list[Partition]]:
+def _partition_table(path: Path) -> tuple[str | None, str, list[Partition]]:
     try:
         found = process.run(["sfdisk", "--json", path])
         return parse_sfdisk(found.stdout)
     except (CommandFailed, ValueError, LookupError, TypeError):
         # No table, or one that is beyond use: of some, sfdisk prints half a document or none, and is content.
-        return None, []
+        return None, "", []
 
 
 def _whole(size: int) -> Partition:
@@ -143,8 +151,7 @@ def _whole(size: int) -> Partition:
 
 
 def _with_filesystem(file: BinaryIO, partition: Partition) -> Partition:
-    filesystem = parse_superblock(_read(file, partition.start, 4096))
-    return Partition(partition.number, partition.start, partition.size, partition.type, partition.bootable, filesystem)
+    return replace(partition, filesystem=parse_superblock(_read(file, partition.start, 4096)))
 
 
 def _second_stage(file: BinaryIO, boot_code: bytes) -> bytes:

@@ -43,6 +43,7 @@ class ImageView:
     notes: list[str] = field(default_factory=list)
     """How the opening differed from the usual way."""
     mount_error: str | None = None
+    _raw: Path | None = None
     _disk: Disk | None = None
     _root: ImageRoot | None = None
 
@@ -52,6 +53,13 @@ class ImageView:
         if self._disk is None:
             raise Unavailable(f"a {self.kind} image has no disk")
         return self._disk
+
+    @property
+    def raw(self) -> Path:
+        """The content of the disk, as one file."""
+        if self._raw is None:
+            raise Unavailable(f"a {self.kind} image has no disk")
+        return self._raw
 
     @property
     def root(self) -> ImageRoot:
@@ -93,10 +101,11 @@ def require_file(path: Path) -> None:
 
 
 @contextmanager
-def open_image(path: Path, *, workspace: Path) -> Iterator[ImageView]:
+def open_image(path: Path, *, workspace: Path, devices: bool = False) -> Iterator[ImageView]:
     """Open an image; its mounts and daemons end with the block.
 
     :param workspace: an empty directory for mount points, and for the tree of a tar archive
+    :param devices: unpack the device nodes and extended attributes of an archive too, which takes root
     :raises Damaged: the image cannot be opened at all
     :raises InputError: there is no such file
     """
@@ -106,7 +115,7 @@ def open_image(path: Path, *, workspace: Path) -> Iterator[ImageView]:
     tree.mkdir()
     with ExitStack() as stack:
         if view.kind == "tar":
-            _unpack(path, tree)
+            _unpack(path, tree, devices=devices)
             view._root = ImageRoot(tree)
             yield view
             return
@@ -114,7 +123,7 @@ def open_image(path: Path, *, workspace: Path) -> Iterator[ImageView]:
         if view.kind == "squashfs":
             _mount_root(view, stack, path, tree, fstype="squashfs")
         else:
-            raw = _raw_disk(view, stack)
+            view._raw = raw = _raw_disk(view, stack)
             view._disk = disk = read_disk(raw)
             if disk.root is None:
                 view.mount_error = "no partition holds an ext or XFS file system"
@@ -203,15 +212,22 @@ def _is_this_host(output: str) -> bool:
     return any(complaint in output.lower() for complaint in complaints)
 
 
-def _unpack(path: Path, tree: Path) -> None:
-    """Unpack an archive of a root file system, without its device nodes.
+def _unpack(path: Path, tree: Path, *, devices: bool) -> None:
+    """Unpack an archive of a root file system; without its device nodes where not even root may make any.
 
     GNU tar itself keeps absolute names, ``..`` and links from leading out of the tree.
     """
-    keep_out = ["--anchored", "--exclude=./dev/*", "--exclude=dev/*"]
+    command: list[str | Path] = ["tar", "--extract", f"--file={path}", f"--directory={tree}", "--numeric-owner"]
+    command += (
+        ["--same-permissions", "--xattrs", "--xattrs-include=*"]
+        if devices
+        else ["--anchored", "--exclude=./dev/*", "--exclude=dev/*"]
+    )
     try:
-        process.run(["tar", "--extract", f"--file={path}", f"--directory={tree}", "--numeric-owner", *keep_out])
+        process.run(command)
     except CommandFailed as error:
+        if "Cannot mknod" in error.output:
+            raise HostError("device nodes cannot be made here", hint="run as root, with CAP_MKNOD") from None
         raise Damaged("image-intact", f"the archive cannot be unpacked: {error.output.strip()[-500:]}") from None
 
 

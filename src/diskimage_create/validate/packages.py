@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diskimage_create.validate.image import ImageView, Unavailable
 from diskimage_create.validate.root import ImageRoot
 
 DPKG_STATUS = "/var/lib/dpkg/status"
+NO_DATABASE = "the image has no package database that can be read here (dpkg, or rpm with SQLite)"
 _RPM_DIRECTORIES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 
 # Anything else means that dpkg was stopped half-way.
@@ -63,10 +65,9 @@ def read_packages(view: ImageView) -> Packages:
     if status is not None:
         packages = parse_dpkg_status(status)
         return Packages(packages.installed, packages.provided, (*packages.unfinished, *_interrupted(view.root)))
-    for directory in _RPM_DIRECTORIES:
-        if database := view.root.find(f"{directory}/rpmdb.sqlite"):
-            return _read_rpm(Path(database), view.workspace)
-    raise Unavailable("the image has no package database that can be read here (dpkg, or rpm with SQLite)")
+    if database := rpm_database(view.root):
+        return _read_rpm(database, view.workspace)
+    raise Unavailable(NO_DATABASE)
 
 
 def _provided_names(field: str) -> list[str]:
@@ -79,8 +80,11 @@ def _interrupted(root: ImageRoot) -> list[str]:
     return [f"dpkg was interrupted ({len(left)} updates of its status are pending)"] if left else []
 
 
-def _read_rpm(database: Path, workspace: Path) -> Packages:
-    """Query rpm's database, in a copy: SQLite wants to write a journal beside it, and the image is read-only."""
+def rpm_rows(database: Path, workspace: Path, *queries: str) -> list[list[tuple[Any, ...]]]:
+    """The answers to queries of rpm's database, asked in a copy: SQLite wants to write a journal beside it.
+
+    :raises Unavailable: it is no such database
+    """
     copy = workspace / "rpmdb.sqlite"
     for suffix in ("", "-wal"):
         original = database.with_name(database.name + suffix)
@@ -88,10 +92,20 @@ def _read_rpm(database: Path, workspace: Path) -> Packages:
             shutil.copyfile(original, copy.with_name(copy.name + suffix))
     try:
         with closing(sqlite3.connect(copy)) as connection:
-            installed = {_as_text(row[0]) for row in connection.execute("SELECT DISTINCT key FROM Name")}
-            provided = {_as_text(row[0]) for row in connection.execute("SELECT DISTINCT key FROM Providename")}
+            return [connection.execute(query).fetchall() for query in queries]
     except sqlite3.Error as error:
         raise Unavailable(f"the rpm database cannot be read: {error}") from None
+
+
+def rpm_database(root: ImageRoot) -> Path | None:
+    """Where rpm keeps its packages; None where there is no SQLite database of them."""
+    found = (root.find(f"{directory}/rpmdb.sqlite") for directory in _RPM_DIRECTORIES)
+    return next((Path(path) for path in found if path is not None), None)
+
+
+def _read_rpm(database: Path, workspace: Path) -> Packages:
+    queries = ("SELECT DISTINCT key FROM Name", "SELECT DISTINCT key FROM Providename")
+    installed, provided = ({_as_text(row[0]) for row in rows} for rows in rpm_rows(database, workspace, *queries))
     return Packages(frozenset(installed - {"gpg-pubkey"}), frozenset(provided))
 
 

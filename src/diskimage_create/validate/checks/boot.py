@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from diskimage_create.model import Expectation
 from diskimage_create.validate.disk import BIOS_BOOT, Disk, FileSystem
+from diskimage_create.validate.grub import BootEntry, boot_entries, grub_config
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, skipped, verdict
 from diskimage_create.validate.root import ImageRoot
 
 # Elements that make an image boot by itself.
 BOOTING = ("vm", "bootloader")
-
-_GRUB_CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 
 _INITRD_MAGIC = (
     b"\x1f\x8b",  # gzip
@@ -28,21 +25,6 @@ _INITRD_MAGIC = (
     b"\x89LZO",
     b"0707",  # cpio without compression, e.g. microcode in front
 )
-
-
-@dataclass(frozen=True)
-class BootEntry:
-    """What a boot loader entry loads."""
-
-    kernel: str
-    initrds: tuple[str, ...]
-    arguments: str
-
-    @property
-    def root(self) -> str | None:
-        """The value of ``root=``."""
-        found = re.search(r"(?:^|\s)root=(\S+)", self.arguments)
-        return found[1] if found else None
 
 
 @check("kernel", "There is a kernel, with its modules", element=BOOTING)
@@ -96,7 +78,7 @@ def boot_loader(view: ImageView, expectation: Expectation) -> Outcome:
     an instance that the hypervisor shows as running and that never answers.
     """
     disk, root = view.disk, view.root
-    config = next((name for name in _GRUB_CONFIGS if root.exists(name)), None)
+    config = grub_config(root)
     if config is None:
         return _unless_boot_is_elsewhere(root, "there is no grub.cfg")
     entries = list(boot_entries(root, config))
@@ -107,36 +89,6 @@ def boot_loader(view: ImageView, expectation: Expectation) -> Outcome:
     if _boots_from_first_sector(disk, expectation):
         problems += _boot_code_problems(disk)
     return verdict(dict.fromkeys(problems), f"{config}, {len(entries)} entries")
-
-
-def boot_entries(root: ImageRoot, config: str) -> Iterator[BootEntry]:
-    """All entries of GRUB's configuration, those in the boot loader specification's files included."""
-    text = root.read_text(config) or ""
-    yield from parse_grub_config(text)
-    if re.search(r"^\s*blscfg\b", text, re.MULTILINE):
-        environment = root.read_text(config.rpartition("/")[0] + "/grubenv") or ""
-        defaults = re.search(r"^kernelopts=(.*)$", environment, re.MULTILINE)
-        for name in root.glob("/boot/loader/entries/*.conf"):
-            if "0-rescue" not in name:
-                yield parse_bls_entry(root.read_text(name) or "", defaults[1] if defaults else "")
-
-
-def parse_grub_config(text: str) -> Iterator[BootEntry]:
-    """The ``linux`` and ``initrd`` commands of each menu entry."""
-    for block in re.split(r"^\s*menuentry\s", text, flags=re.MULTILINE)[1:]:
-        linux = re.search(r"^\s*linux(?:16|efi)?\s+(\S+)(.*)$", block, re.MULTILINE)
-        if linux is None:
-            continue
-        initrds = re.search(r"^\s*initrd(?:16|efi)?\s+(.*)$", block, re.MULTILINE)
-        yield BootEntry(linux[1], tuple(initrds[1].split()) if initrds else (), linux[2].strip())
-
-
-def parse_bls_entry(text: str, kernelopts: str) -> BootEntry:
-    """An entry of the boot loader specification (Fedora and its family)."""
-    fields = dict(re.findall(r"^(\S+)[ \t]+(.*)$", text, re.MULTILINE))
-    initrds = tuple(name for name in fields.get("initrd", "").split() if not name.startswith("$"))
-    options = fields.get("options", "").replace("$kernelopts", kernelopts)
-    return BootEntry(fields.get("linux", ""), initrds, options)
 
 
 def _entry_problems(root: ImageRoot, entry: BootEntry, filesystem: FileSystem | None) -> list[str]:
