@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from diskimage_create import build as builds
-from diskimage_create import docker, process, profiles, record, remote, requirements, reuse, stages, validate
+from diskimage_create import docker, process, profiles, record, remote, requirements, validate
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.dated import resolve_snapshot
@@ -30,7 +30,7 @@ from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
 from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, PhaseTiming
 from diskimage_create.progress import Display, Tracker, load_history, save_history
-from diskimage_create.store import Entry, Store, link
+from diskimage_create.store import Entry, Store, link, reuse, stages
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.inventory import package_versions
 from diskimage_create.workspace import Workspace, workspace

@@ -13,10 +13,11 @@ import pytest
 import samples
 from server import Server, serving
 
-from diskimage_create import downloads, effective, elements, fetch, remote
+from diskimage_create import elements, remote
 from diskimage_create.elements import OURS
-from diskimage_create.fetch import Unanswered
 from diskimage_create.model import BuildPlan, RemoteInput, ResolvedElement
+from diskimage_create.remote import downloads, effective, fetch
+from diskimage_create.remote.fetch import Unanswered
 
 pytestmark = pytest.mark.subprocess("bash sources environment.d; git")
 

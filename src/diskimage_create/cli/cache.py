@@ -45,7 +45,7 @@ def list_entries(cache_dir: str, output_format: str) -> None:
     Example:
       diskimage-create cache list --format json
     """
-    from diskimage_create import pruning
+    from diskimage_create.store import pruning
 
     entries = _store(cache_dir).entries()
     if output_format == "json":
@@ -69,7 +69,7 @@ def prune(cache_dir: str, keep_last: str | None, max_size: str | None, older_tha
     Example:
       diskimage-create cache prune --keep-last 3 --max-size 20G --older-than 30d
     """
-    from diskimage_create import pruning
+    from diskimage_create.store import pruning
 
     limits = _limits(keep_last, max_size, older_than)
     store = _store(cache_dir)
@@ -96,8 +96,7 @@ def verify(cache_dir: str, remove: bool) -> int:
     Example:
       diskimage-create cache verify
     """
-    from diskimage_create import pruning
-    from diskimage_create.store import damaged
+    from diskimage_create.store import damaged, pruning
 
     store = _store(cache_dir)
     found = 0
@@ -118,7 +117,7 @@ def _store(cache_dir: str) -> Any:
 
 def _limits(keep_last: str | None, max_size: str | None, older_than: str | None) -> Any:
     """All that is wrong with the three at once."""
-    from diskimage_create.pruning import Limits
+    from diskimage_create.store.pruning import Limits
 
     problems: list[Problem] = []
     if keep_last is None and max_size is None and older_than is None:

@@ -13,7 +13,7 @@ from diskimage_create.cli import format_option, options
 from diskimage_create.model import BuildPlan
 
 if TYPE_CHECKING:
-    from diskimage_create.reuse import Why
+    from diskimage_create.store.reuse import Why
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -43,8 +43,7 @@ def plan(ctx: click.Context, /, why: bool, output_format: str, **image: Any) -> 
 
 def _why(plan: BuildPlan) -> Why:
     """What is stored of it, as far as that is known without the network."""
-    from diskimage_create import reuse, stages
-    from diskimage_create.store import Store
+    from diskimage_create.store import Store, reuse, stages
 
     needs = reuse.needs(plan, stages.allowed(plan.resolved), (), max_age=timedelta.max, offline=True)
     return reuse.look_up(Store(plan.spec.cache_dir), needs)

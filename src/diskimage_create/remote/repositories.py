@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diskimage_create import effective, process
+from diskimage_create import process
 from diskimage_create.errors import DiskImageError
-from diskimage_create.fetch import Unanswered
 from diskimage_create.model import ResolvedElement
+from diskimage_create.remote import effective
+from diskimage_create.remote.fetch import Unanswered
 
 #: NAME TYPE DESTINATION LOCATION [REF]
 _LINE = re.compile(r"([^ ]+) (git|tar|file|package) ?(/[^ ]+)? ?([^ ]+)? ?([^ ]*)")

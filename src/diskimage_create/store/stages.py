@@ -17,8 +17,8 @@ from pathlib import Path
 from diskimage_create import process
 from diskimage_create.errors import DiskImageError, InputError, Problem
 from diskimage_create.model import STAGES, BuildPlan, ResolvedElement
-from diskimage_create.reuse import Needs
 from diskimage_create.store import Store
+from diskimage_create.store.reuse import Needs
 
 #: Stage -> the hook phases that it has gone through, besides those of the stages before it
 _PHASES: Mapping[str, tuple[str, ...]] = {

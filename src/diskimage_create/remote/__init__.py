@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from diskimage_create import archives, downloads, effective, fetch, repositories
-from diskimage_create.archives import Archive
-from diskimage_create.fetch import Missing, Unanswered
 from diskimage_create.model import ImageSpec, RemoteInput, ResolvedElement
-from diskimage_create.repositories import Repository
+from diskimage_create.remote import archives, downloads, effective, fetch, repositories
+from diskimage_create.remote.archives import Archive
+from diskimage_create.remote.fetch import Missing, Unanswered
+from diskimage_create.remote.repositories import Repository
 
 #: Questions that wait for an answer at the same time
 _AT_ONCE = 12
