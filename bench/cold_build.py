@@ -60,7 +60,7 @@ def stock(work: Path, program: Path) -> Run:
 
 def ours(work: Path, _program: Path) -> Run:
     """Our image, always from scratch."""
-    run = timed([*OURS, *IMAGE, "-c", str(work / "cache"), "-o", str(work / "ours")])
+    run = timed([*OURS, *IMAGE, "-c", str(work / "cache"), "-o", str(work / "ours"), "--no-store"])
     print(f"ours: {run.seconds:.1f} s, {run.peak_mib:.0f} MiB", file=sys.stderr)
     return run
 

@@ -44,6 +44,8 @@ class BuildOptions:
     keep_failed: bool = False
     refresh: bool = False
     """Use nothing that is stored"""
+    keep: bool = True
+    """Store what can be used again"""
     offline: bool = False
     """Use what is stored without asking the network whether it is still right"""
     max_age: timedelta = timedelta(hours=24)
@@ -122,7 +124,7 @@ def _needs(plan: BuildPlan, options: BuildOptions) -> reuse.Needs:
 def _stored(job: _Job, stack: ExitStack) -> Entry | None:
     """The furthest step that is stored and intact, kept until the stack is closed; says why there is no further one."""
     if job.options.refresh:
-        job.say("--refresh: nothing that is stored is used")
+        job.say("nothing that is stored is used; starting from the beginning")
         return None
     why = reuse.look_up(job.store, job.needs)
     chosen = None
@@ -207,7 +209,7 @@ def _make(job: _Job, stage: Entry | None, log: TextIO) -> list[_Result]:
             )
             for image, artifact in zip(finished, artifacts, strict=True)
         ]
-        if check:
+        if check and job.options.keep:
             _store(job, finished, results, Path(log.name))
         _give_names(work, results)
     if stage is None:
@@ -228,7 +230,9 @@ def _saving(job: _Job, stage: Entry | None, work: Workspace) -> Iterator[tuple[C
         variables |= {"DIB_OFFLINE": "1", "UV_OFFLINE": "1"}
     saver = stages.Saver(job.store, job.needs, work.path / "stages")
     try:
-        yield saver.line, variables | saver.want(stage.step if stage else None, job.plan.resolved)
+        if job.options.keep:
+            variables |= saver.want(stage.step if stage else None, job.plan.resolved)
+        yield saver.line, variables
     finally:
         saver.finish()
         for problem in saver.problems:

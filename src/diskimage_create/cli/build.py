@@ -15,6 +15,7 @@ from diskimage_create.cli import options, stop_on_signals, version_option
 @version_option
 @click.option("--no-validate", is_flag=True, help="Do not check the image.")
 @click.option("--refresh", is_flag=True, help="Use nothing that is stored.")
+@click.option("--no-store", is_flag=True, help="Use nothing that is stored, and store nothing.")
 @click.option("--offline", is_flag=True, help="Use what is stored without asking the network whether it still fits.")
 @click.option("--max-age", metavar="AGE", default="24h", help="How long to trust what cannot be known.  [24h]")
 @click.option("--why", is_flag=True, help="Say all that differs from what is stored.")
@@ -26,6 +27,7 @@ def build(
     no_validate: bool,
     keep_failed: bool,
     refresh: bool,
+    no_store: bool,
     offline: bool,
     max_age: str,
     why: bool,
@@ -55,7 +57,8 @@ def build(
         how = pipeline.BuildOptions(
             validate=not no_validate,
             keep_failed=keep_failed,
-            refresh=refresh,
+            refresh=refresh or no_store,
+            keep=not no_store,
             offline=offline,
             max_age=age,
             why=why,
