@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,24 +42,26 @@ def finish(
     :raises ImageRejected: it is not what was asked for
     """
     spec = plan.spec
-    content: Report | None = None
-    if check:
+    targets = {kind: work.partial_file(spec.path_of(kind)) for kind in spec.types}
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Reading all content and compressing it do not wait for each other.
+        looking = pool.submit(validate.validate_view, view, expected, deep=True) if check else None
+        for kind, target in targets.items():
+            with tracker.step("convert", kind):
+                convert(view.path, kind, target, spec, view.root.path)
+        if looking is None:
+            return [Finished(kind, target, None) for kind, target in targets.items()]
         with tracker.step("validate", "content"):
-            content = validate.validate_view(view, expected, deep=True)
-        if not content.ok:
-            raise _rejected(view, plan, work, content, keep_failed)
+            content = looking.result()
+    if not content.ok:
+        raise _rejected(view, plan, work, content, keep_failed)
     finished = []
-    for image_type in spec.types:
-        target = work.partial_file(spec.path_of(image_type))
-        with tracker.step("convert", image_type):
-            convert(view.path, image_type, target, spec, view.root.path)
-        report = content
-        if content is not None:
-            with tracker.step("validate", image_type):
-                report = _final_report(target, spec.path_of(image_type), expected, content)
-            if not report.ok:
-                raise _rejected(view, plan, work, report, keep_failed)
-        finished.append(Finished(image_type, target, report))
+    for kind, target in targets.items():
+        with tracker.step("validate", kind):
+            report = _final_report(target, spec.path_of(kind), expected, content)
+        if not report.ok:
+            raise _rejected(view, plan, work, report, keep_failed)
+        finished.append(Finished(kind, target, report))
     return finished
 
 
