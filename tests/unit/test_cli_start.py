@@ -23,6 +23,7 @@ HEAVY = (
     "diskimage_builder",
     "diskimage_create.pipeline",
     "asyncio",
+    "requests",
     "pkg_resources",
 )
 
