@@ -17,6 +17,7 @@ from typing import TextIO
 import yaml
 
 from diskimage_create import process
+from diskimage_create.effective import INHERITED
 from diskimage_create.errors import BuildError, HostError, InputError, Problem
 from diskimage_create.host import HostFacts
 from diskimage_create.model import BuildPlan, ImageSpec
@@ -32,8 +33,6 @@ _FENCE = (
 )
 #: The password of an address, or the token that stands in its place
 _CREDENTIALS = re.compile(r"://(?:[^/@\s:]*:)?([^/\s]+)@")
-#: What a build may know of the user's environment beyond the plan
-_INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "SOURCE_DATE_EPOCH")
 
 
 def run_build(
@@ -155,7 +154,7 @@ def redactor(hidden: Mapping[str, str]) -> Callable[[str], str]:
 def _environment(plan: BuildPlan, work: Workspace) -> dict[str, str]:
     """The whole environment of disk-image-create: nothing of ours leaks into it by accident."""
     spec = plan.spec
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environment.setdefault("HOME", "/root")
     environment.setdefault("USER", "root")
     path = [process.tool_path()]

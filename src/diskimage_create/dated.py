@@ -103,6 +103,8 @@ def _check(archive: Archive, variables: Mapping[str, str], wanted: str) -> None:
         date = parsedate_to_datetime(_release(archive, variables)["Date"])
     except Missing:
         raise Unanswered("it was not there at that time, or its snapshots are not") from None
+    except Unanswered as reason:
+        raise Unanswered(f"of its snapshots: {reason}") from None
     except (KeyError, ValueError):
         raise Unanswered("its dated Release file has no date") from None
     if date > snapshot.moment(wanted):

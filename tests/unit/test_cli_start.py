@@ -23,6 +23,7 @@ HEAVY = (
     "diskimage_builder",
     "diskimage_create.pipeline",
     "asyncio",
+    "requests",
     "pkg_resources",
 )
 
@@ -98,18 +99,19 @@ def on_terminal(arguments: list[str], **environ: str) -> str:
     """What a command prints to a terminal as its standard error."""
     ours, theirs = pty.openpty()
     clean = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "diskimage_create", *arguments],
         env={**clean, "TERM": "xterm", **environ},
-        stdout=theirs, stderr=theirs, check=False,
-    )  # fmt: skip
-    os.close(theirs)
-    text = b""
-    while True:
-        try:
-            text += os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
+        stdout=theirs, stderr=theirs,
+    ):  # fmt: skip
+        os.close(theirs)
+        text = b""
+        # A terminal holds a few thousand characters: who waits for the end before reading waits for ever.
+        while True:
+            try:
+                text += os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
     os.close(ours)
     return text.decode()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import samples
 from server import Server, serving
 
 from diskimage_create import elements, remote
-from diskimage_create.elements import OURS
+from diskimage_create.elements import OURS, builtin
 from diskimage_create.model import BuildPlan, RemoteInput, ResolvedElement
 from diskimage_create.remote import downloads, effective, fetch
 from diskimage_create.remote.fetch import Unanswered
@@ -203,6 +204,28 @@ def test_a_failing_environment_is_an_unknown_one(tmp_path: Path, text: str) -> N
 
 
 @pytest.mark.parametrize("os_name", ["ubuntu", "debian", "centos", "fedora", "rocky"])
+def test_it_is_what_diskimage_builder_makes_of_it(os_name: str, tmp_path: Path) -> None:
+    """The same environment through diskimage-builder's own dib-run-parts, to a hook that prints it."""
+    plan = samples.plan({"os": os_name, "enforce_mac": True, "cpu_pinning": True})
+    hooks, printed = tmp_path / "hooks", tmp_path / "printed"
+    for path in ("environment.d", "test.d"):
+        (hooks / path).mkdir(parents=True)
+    for entry in plan.resolved:
+        for path in (entry.path / "environment.d").glob("*"):
+            shutil.copy(path, hooks / "environment.d")
+    (hooks / "test.d/10-print").write_text(f"#!/bin/bash\nenv --null > {printed}\n")
+    (hooks / "test.d/10-print").chmod(0o755)
+    before = effective.before_hooks(environment(plan), plan.spec, tmp_path)
+    command = [builtin().parent / "lib/dib-run-parts", hooks / "test.d"]
+    subprocess.run(command, env=before, check=True, capture_output=True)
+    found = dict(line.split("=", 1) for line in printed.read_text().split("\0") if line)
+    ours = effective.read(environment(plan), plan.resolved, plan.spec).variables
+    # What a shell counts, and where either worked
+    other = {"_", "OLDPWD", "PWD", "SHLVL", *(name for name, value in found.items() if str(tmp_path) in value)}
+    assert {name: found[name] for name in found.keys() - other} == {name: ours[name] for name in ours.keys() - other}
+
+
+@pytest.mark.parametrize("os_name", ["ubuntu", "debian", "centos", "fedora", "rocky"])
 def test_the_environments_of_all_distributions_can_be_known(os_name: str) -> None:
     plan = samples.plan({"os": os_name})
     found = effective.read(environment(plan), plan.resolved, plan.spec)
@@ -335,13 +358,14 @@ def git(directory: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A branch master, a branch stable/x that is older, and a tag on it with a message."""
+    """A branch master, a branch stable/x that is older, and tags on it, one with a message."""
     path = tmp_path / "repository"
     path.mkdir()
     git(path, "init", "--quiet")
     git(path, "commit", "--quiet", "--allow-empty", "-m", "one")
     git(path, "branch", "stable/x")
     git(path, "tag", "-a", "1.0", "-m", "one")
+    git(path, "tag", "light")
     git(path, "branch", "master-of-none")
     git(path, "commit", "--quiet", "--allow-empty", "-m", "two")
     return path
@@ -426,6 +450,51 @@ def test_lines_are_read_as_diskimage_builder_reads_them(server: Server, reposito
     assert found["source-repository own"].value is None
 
 
+def test_it_is_the_commit_that_diskimage_builder_fetches(repository: Path, tmp_path: Path) -> None:
+    """Its own hook, with the same variables, on a directory that stands for the target."""
+    (tmp_path / "two-repositories.git").symlink_to(repository)
+    lines = f"""
+        plain git /opt/plain {repository}
+        tagged git /opt/tagged {repository} light
+        a.branch git /opt/branch file://{repository} stable/x
+        head git /opt/head {repository} *
+        moved git /opt/moved https://git.invalid/two-repositories.git
+        named git /opt/named https://git.invalid/elsewhere no-such-ref
+        left-out git /opt/left-out https://git.invalid/elsewhere
+    """
+    given = {
+        "DIB_GITREPOBASE": f"{tmp_path}/",
+        "DIB_INSTALLTYPE_left_out": "package",
+        "DIB_REPOLOCATION_named": str(repository),
+        "DIB_REPOREF_named": "stable/x",
+    }
+    own = element(tmp_path / "elements", "own", {"source-repository-own": lines})
+    plan = samples.plan({"os": "debian"})
+    found = resolved(plan, tmp_path / "cache", (own,), **given)
+    ours = {name.removeprefix("git "): entry.value for name, entry in found.items() if name.startswith("git ")}
+
+    work, sudo = tmp_path / "dib_build.1", tmp_path / "bin/sudo"
+    target = work / "mnt"
+    for directory in (target / "etc/manifests", sudo.parent, work / "hooks"):
+        directory.mkdir(parents=True)
+    sudo.write_text('#!/bin/sh\nexec "$@"\n')
+    sudo.chmod(0o755)
+    shutil.copy(own.path / "source-repository-own", work / "hooks")
+    variables = effective.before_hooks(given, plan.spec, work) | {
+        "PATH": f"{sudo.parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "DIB_IMAGE_CACHE": str(tmp_path / "cache"),
+        "DIB_MANIFEST_IMAGE_DIR": "etc/manifests",
+    }
+    hook = builtin() / "source-repositories/extra-data.d/98-source-repositories"
+    done = subprocess.run([hook], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (manifest,) = (target / "etc/manifests").iterdir()
+    theirs = {line.split()[0]: line.split()[-1] for line in manifest.read_text().splitlines()}
+    assert ours == theirs
+    assert theirs.keys() == {"plain", "tagged", "a.branch", "head", "moved", "named"}
+
+
 # hooks that download by themselves
 
 
@@ -455,11 +524,12 @@ def test_another_element_of_a_known_name_is_not_known(tmp_path: Path) -> None:
         ("sudo /usr/bin/wget https://x", "wget"),
         ("x=$(curl https://x)", "curl"),
         ('"$venv/bin/pip" install thing', "pip install"),
-        ("python3 -m pip --quiet install \\\n  thing", "pip --quiet install"),
+        ("python3 -m pip --quiet install \\\n  thing", "pip install"),
         ("uv pip install --python x thing", "pip install"),
         ('"$uv" pip install --require-hashes --requirements lock', None),
         ("pip install --no-index ./thing", None),
-        ("git -C /x clone https://x", "git -C /x clone"),
+        ("git -C /x clone https://x", "git clone"),
+        ("git -c http.extraHeader='Authorization: pw-canary' clone https://x", "git clone"),
         ("git rev-parse HEAD", None),
         ("# curl https://x", None),
         ("true # then curl it", None),
@@ -467,7 +537,7 @@ def test_another_element_of_a_known_name_is_not_known(tmp_path: Path) -> None:
         ("apt-get install -y curl wget git", None),
         ("apt-get install -y curl && curl https://x", "curl"),
         ("cache-url https://x y", "cache-url"),
-        ("podman --log-level error pull image", "podman --log-level error pull"),
+        ("podman --log-level error pull image", "podman pull"),
         ("npm ci", "npm"),
         ("${_sudo} ${THE_RUNTIME} build -f x .", "${THE_RUNTIME} build"),
         ("rm -f curl.log /etc/curl.conf", None),
@@ -490,6 +560,7 @@ def test_hooks_that_download_are_named_with_their_phase(tmp_path: Path) -> None:
             "finalise.d/30-x": "npm install",
             "install.d/not.a.hook": "curl x",
             "static/usr/bin/x": "curl x",
+            "bin/get-it.sh": "curl x",
         },
     )
     (tmp_path / "own/install.d/21-binary").write_bytes(b"\x7fELF\0")
@@ -499,6 +570,7 @@ def test_hooks_that_download_are_named_with_their_phase(tmp_path: Path) -> None:
     prefix = "downloads of element own: "
     assert {name.removeprefix(prefix): entry.phase for name, entry in found.items() if name.startswith(prefix)} == {
         "root.d/10-x": "root",
+        "bin/get-it.sh": "root",
         "install.d/20-x": "install",
         "install.d/21-binary": "install",
         "finalise.d/30-x": "image",

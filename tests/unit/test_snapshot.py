@@ -236,13 +236,13 @@ def test_an_archive_without_snapshots(server: Server, damage: dict[str, str], me
 @pytest_bash
 def test_every_suite_that_is_missing_is_named(server: Server) -> None:
     plan = debian(server)
-    del server.files[f"/snapshot/{ID}/debian/dists/bookworm-updates/InRelease"]
     publish(server, f"/snapshot/{ID}/debian-security", ["bookworm-security"], THEN + timedelta(seconds=1))
     server.broken["/debian/dists/bookworm/InRelease"] = 500
+    server.broken[f"/snapshot/{ID}/debian/dists/bookworm-updates/InRelease"] = 429
     with pytest.raises(RemoteError) as refused:
         resolve_snapshot(plan)
     assert "bookworm: the server answers with status 500" in refused.value.message
-    assert "bookworm-updates: it was not there" in refused.value.message
+    assert "bookworm-updates: of its snapshots: the server answers with status 429" in refused.value.message
     assert "bookworm-security: what is served as its snapshot is younger" in refused.value.message
     assert "127.0.0.1" not in refused.value.message
 

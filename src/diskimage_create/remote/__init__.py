@@ -79,7 +79,7 @@ def _questions(
         ask = partial(_release, archive, variables, cache)
         yield _Question(f"apt {archive.title}", archive.phase, "the suite's Release file", ask)
     if not suites:
-        reason = "nobody asked the repositories" if spec.family == "redhat" else "no element says where they are from"
+        reason = "dnf repositories are not asked" if spec.family == "redhat" else "no element says where they are from"
         yield _unknown(f"packages of {spec.distribution} {spec.release}", "root", "the distribution's packages", reason)
     if "ubuntu" in names and not variables.get("DIB_LOCAL_IMAGE"):
         ask = partial(fetch.digest, _cloud_image_sums(variables), variables, cache)

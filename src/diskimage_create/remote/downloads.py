@@ -2,6 +2,8 @@
 
 What they get cannot be known before they run. A hook whose download is pinned, or is an input
 of its own, is left out: by what its command line says, or by the table of hooks that are known.
+Read are the hooks, and the programs in ``bin`` that an element brings for them; what these call
+from elsewhere is not.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ _PHASES = {
     "finalise.d": "image",
     "cleanup.d": "image",
 }
+#: Where an element has programs for hooks, those of the first stage too
+_PROGRAMS = "bin"
 _HOOK_NAME = re.compile(r"[0-9A-Za-z_-]+")  # dib-run-parts' rule
 _INSTALL_TYPE = re.compile(r"(?P<name>.+)-(?P<type>[^-]+)-install")
 
@@ -98,12 +102,13 @@ def find(variables: Mapping[str, str], elements: Sequence[ResolvedElement]) -> l
             if _is_known(element, relative):
                 continue
             if command := unpinned_command(hook.read_bytes()):
-                found.append(Download(element.name, relative, _PHASES[relative.partition("/")[0]], command))
+                phase = _PHASES.get(relative.partition("/")[0], "root")
+                found.append(Download(element.name, relative, phase, command))
     return found
 
 
 def unpinned_command(content: bytes) -> str | None:
-    """The first command of a hook that downloads and is not pinned; None where there is none."""
+    """The first command of a hook that downloads and is not pinned, in two words at most; None where there is none."""
     if b"\0" in content:
         return "a program that is no script"
     text = content.decode(errors="replace").replace("\\\n", " ")
@@ -111,18 +116,25 @@ def unpinned_command(content: bytes) -> str | None:
         # A comment, but not the length of a variable
         code = _PACKAGE_MANAGER.sub("", re.sub(r"(^|\s)#.*", "", line)).replace('"', "").replace("'", "")
         if (match := _COMMANDS.search(code)) and not _PINNED.search(code):
-            return " ".join(match[0].split())
+            first, *rest = match[0].split()
+            return " ".join([first, *rest[-1:]])  # what stands between may be a credential
     return None
 
 
 def _is_known(element: ResolvedElement, hook: str) -> bool:
     """Whether the table speaks of this very hook, and not of another element with the same name."""
-    return f"{element.name}/{hook}" in _KNOWN and element.path.parent in (OURS.resolve(), builtin().resolve())
+    return f"{element.name}/{hook}" in _KNOWN and _is_of_a_library(element.path)
+
+
+def _is_of_a_library(element: Path) -> bool:
+    return element.parent in (OURS.resolve(), builtin().resolve())
 
 
 def _hooks(element: Path, variables: Mapping[str, str], names: Collection[str]) -> Iterator[Path]:
     for directory in _PHASES:
         yield from _executables(element / directory)
+    if not _is_of_a_library(element):  # the libraries' are called by hooks which give themselves away
+        yield from (path for path in sorted((element / _PROGRAMS).glob("*")) if path.is_file())
     if "install-types" in names:
         for path in sorted((element / "install.d").glob("*-install")):
             if path.is_dir() and _is_chosen(path.name, variables):

@@ -21,6 +21,8 @@ from diskimage_create.model import ImageSpec, ResolvedElement
 
 #: Seconds. They assign variables; one that waits for something is not waited for.
 _PATIENCE = 20.0
+#: What a build may know of the user's environment beyond the plan
+INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "SOURCE_DATE_EPOCH")
 _NAME = re.compile(r"[0-9A-Za-z_.-]+")  # dib-run-parts' rule for environment.d
 
 # What the files print goes to our standard error: the variables have standard output to themselves.
@@ -51,7 +53,7 @@ def read(environment: Mapping[str, str], elements: Sequence[ResolvedElement], sp
     """
     files = sorted(_environment_files(elements), key=lambda path: os.fsencode(path.name))
     with tempfile.TemporaryDirectory(prefix="environment-") as directory:
-        before = _before_hooks(environment, spec, Path(directory))
+        before = before_hooks(environment, spec, Path(directory))
         try:
             command: list[str | Path] = ["bash", "--noprofile", "--norc", "-c", _SOURCE_ALL, "bash", *files]
             done = process.run(command, env=before, cwd=Path(directory), timeout=_PATIENCE)
@@ -81,7 +83,7 @@ def _environment_files(elements: Sequence[ResolvedElement]) -> Iterator[Path]:
                 yield path
 
 
-def _before_hooks(environment: Mapping[str, str], spec: ImageSpec, work: Path) -> dict[str, str]:
+def before_hooks(environment: Mapping[str, str], spec: ImageSpec, work: Path) -> dict[str, str]:
     """What disk-image-create has exported when it runs the first hook.
 
     Source: its own options, ``lib/common-defaults`` and ``lib/img-defaults``. Its directories do not exist yet.
@@ -101,11 +103,12 @@ def _before_hooks(environment: Mapping[str, str], spec: ImageSpec, work: Path) -
         "DIB_OFFLINE": "",
         "DIB_PYTHON_EXEC": sys.executable,
         "FS_TYPE": "ext4",
-        "HOME": os.environ.get("HOME", "/root"),
+        "HOME": "/root",
         "IMAGE_NAME": spec.output.name,
         "IMAGE_TYPE": "qcow2",
-        "USER": os.environ.get("USER", "root"),
+        "USER": "root",
     }
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     ours = {
         "LC_ALL": "C",
         "PATH": process.tool_path(),
@@ -116,4 +119,4 @@ def _before_hooks(environment: Mapping[str, str], spec: ImageSpec, work: Path) -
         "TMP_HOOKS_PATH": str(work / "hooks"),
         "TMP_MOUNT_PATH": str(work / "mnt"),
     }
-    return {**exported, **environment, **ours}
+    return {**exported, **inherited, **environment, **ours}
