@@ -17,13 +17,13 @@ from typing import TextIO
 import yaml
 
 from diskimage_create import process
-from diskimage_create.effective import INHERITED
 from diskimage_create.errors import BuildError, HostError, InputError, Problem
 from diskimage_create.host import HostFacts
 from diskimage_create.model import BuildPlan, ImageSpec
 from diskimage_create.mounts import afterwards
 from diskimage_create.plan import uses_foreign_root_password
 from diskimage_create.progress import Tracker
+from diskimage_create.remote.effective import INHERITED
 from diskimage_create.workspace import Workspace
 
 #: Everything of a build dies with this process, its mounts included: setpriv(1), unshare(1)
