@@ -33,7 +33,7 @@ _FENCE = (
 #: The password of an address, or the token that stands in its place
 _CREDENTIALS = re.compile(r"://(?:[^/@\s:]*:)?([^/\s]+)@")
 #: What a build may know of the user's environment beyond the plan
-_INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "SOURCE_DATE_EPOCH")
+_INHERITED = ("HOME", "USER", "LOGNAME", "LANG")
 
 
 def run_build(plan: BuildPlan, work: Workspace, tracker: Tracker, log: TextIO) -> Path:
@@ -52,7 +52,8 @@ def run_build(plan: BuildPlan, work: Workspace, tracker: Tracker, log: TextIO) -
         tracker.line(line)
 
     on_line(f"{' '.join(plan.command)}")
-    status = process.stream(command, on_line, env=environment, cwd=work.out)
+    # Files of the image get the modes that their programs mean, whoever builds.
+    status = process.stream(command, on_line, env=environment, cwd=work.out, umask=0o022)
     raw = work.out / f"{plan.spec.output.name}.raw"
     if status != 0 or not raw.is_file():
         raise _failure(status, tracker)
