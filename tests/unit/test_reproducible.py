@@ -145,17 +145,20 @@ def test_manifests_say_nothing_of_how_the_build_was_watched(target: Path) -> Non
 
 
 @pytest.mark.subprocess("runs a hook")
-@pytest.mark.parametrize("epoch", ["1700000000", ""])
-def test_passwords_are_not_younger_than_the_epoch(target: Path, epoch: str) -> None:
+@pytest.mark.parametrize(("epoch", "day"), [("1700000000", 19675), ("4000000000", 46296), ("", 20778)])
+def test_passwords_are_as_old_as_the_epoch(target: Path, epoch: str, day: int) -> None:
     shadow, cache = target / "etc/shadow", target / "var/cache/ldconfig/aux-cache"
-    for path in (shadow, cache):
+    start = target / "var/lib/reproducible-start"
+    for path in (shadow, cache, *([start] if epoch else [])):
         path.parent.mkdir(parents=True)
         path.touch()
-    text = "root:*:{}:0:99999:7:::\nold:!*:19000::::::\nmust-change:x:0:0:99999:7:::\nageless:x::::::\n"
+    if epoch:
+        os.utime(start, (20778 * 86400 + 5, 20778 * 86400 + 5))
+    text = "root:*:{}:0:99999:7:::\nold:!*:19900::::::\nmust-change:x:0:0:99999:7:::\nageless:x::::::\n"
     shadow.write_text(text.format("20778"))
     shadow.chmod(0o640)
     run_hook("cleanup.d/90-remove-traces", target, SOURCE_DATE_EPOCH=epoch)
-    assert shadow.read_text() == text.format("19675" if epoch else "20778")
+    assert shadow.read_text() == text.format(day)
     assert shadow.stat().st_mode & 0o777 == 0o640
     assert not cache.exists()
 
