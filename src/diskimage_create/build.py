@@ -61,7 +61,8 @@ def run_build(
         listen(line)
 
     on_line(f"{' '.join(plan.command)}")
-    status = process.stream(command, on_line, env=environment, cwd=work.out)
+    # Files of the image get the modes that their programs mean, whoever builds.
+    status = process.stream(command, on_line, env=environment, cwd=work.out, umask=0o022)
     raw = work.out / f"{plan.spec.profile}.raw"
     if status != 0 or not raw.is_file():
         raise _failure(status, tracker)

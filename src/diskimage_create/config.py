@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import profiles, snapshot
+from diskimage_create import profiles, reproducible, snapshot
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.host import HostFacts
 from diskimage_create.model import EXTENSIONS, ImageSpec, Setting, Source
@@ -31,6 +31,8 @@ _DEBIAN_ARCH = {"aarch64": "arm64", "ppc64le": "ppc64el"}
 _CONSUMED = frozenset(
     {"DIB_ELEMENTS", "DIB_LOCAL_ELEMENTS", "DIB_LOCAL_ELEMENTS_PATH", "DIB_REPO_PATH", "DIB_PASSWORD", "DIB_RELEASE"}
 )
+#: What else of the environment says something to the build
+_RECOGNISED = frozenset({"CLOUD_INIT_DATASOURCES", reproducible.VARIABLE})
 #: Variables that are read before ``--env`` could set them
 _NOT_BY_ENV = (_CONSUMED - {"DIB_PASSWORD"}) | {"ELEMENTS_PATH", "ELEMENTS_REPO_PATH", "OCTAVIA_REPO_PATH"}
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL", re.IGNORECASE)
@@ -287,7 +289,7 @@ def _environment(
 ) -> dict[str, Setting]:
     settings: dict[str, Setting] = {}
     for name, value in sorted(reader.environ.items()):
-        if (name.startswith("DIB_") and name not in _CONSUMED) or name == "CLOUD_INIT_DATASOURCES":
+        if (name.startswith("DIB_") and name not in _CONSUMED) or name in _RECOGNISED:
             settings[name] = setting(name, value, Source.ENVIRONMENT)
     for name, value in os_entry.get("environment", {}).items():
         settings.setdefault(name, Setting(value, Source.PROFILE))
@@ -303,6 +305,10 @@ def _environment(
         source = reader.sources.get(option, Source.PROFILE) if option else Source.PROFILE
         settings[name] = setting(name, str(entry["value"]).format_map(known), source)
     settings.update(_extra_environment(reader))
+    epoch = settings.get(reproducible.VARIABLE)
+    if epoch is not None and not reproducible.is_epoch(epoch.value):
+        hint = f"whole seconds since 1970, at most {reproducible.LAST_EPOCH}; or leave it unset"
+        reader.problem(f"{epoch.value!r} is no time", reproducible.VARIABLE, hint)
     return dict(sorted(settings.items()))
 
 

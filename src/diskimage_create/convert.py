@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diskimage_create import process
+from diskimage_create import process, reproducible
 from diskimage_create.errors import BuildError
 from diskimage_create.model import ImageSpec
 
@@ -21,7 +21,7 @@ def convert(raw: Path, image_type: str, target: Path, spec: ImageSpec, root: Pat
     elif root is None:
         raise BuildError(f"no root file system to make {image_type} from")
     elif image_type == "squashfs":
-        _as_root(["mksquashfs", root, target, "-comp", "xz", "-noappend", "-no-progress"], target)
+        _as_root(_squashfs(root, target, spec), target)
     else:
         _as_root(_tar(image_type, root, target), target)
 
@@ -35,6 +35,19 @@ def _qemu_options(image_type: str, spec: ImageSpec) -> list[str]:
         method = "zlib" if spec.compat_compression else "zstd"
         options += ["-c", "-W", "-o", f"compression_type={method}"]
     return options
+
+
+def _squashfs(root: Path, target: Path, spec: ImageSpec) -> list[str | Path]:
+    """The root file system, made at ``SOURCE_DATE_EPOCH`` when that is set.
+
+    Of its own accord mksquashfs would also set back the times of all files that are later, those of
+    packages included, and Python would then take the byte code beside them for outdated.
+    """
+    command: list[str | Path] = ["env", f"--unset={reproducible.VARIABLE}", "mksquashfs", root, target]
+    command += ["-comp", "xz", "-noappend", "-no-progress"]
+    if epoch := spec.environment.get(reproducible.VARIABLE):
+        command += ["-mkfs-time", epoch.value]
+    return command
 
 
 def _tar(image_type: str, root: Path, target: Path) -> list[str | Path]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from diskimage_create import inputs
+from diskimage_create import inputs, reproducible
 from diskimage_create.config import setting
 from diskimage_create.elements import OURS
 from diskimage_create.host import HostFacts
@@ -51,7 +51,7 @@ def make_plan(
     environment["ELEMENTS_PATH"] = Setting(":".join(str(path) for path in search_path), Source.HOST)
     _use_host_mirrors(spec, host, environment, notes)
     _lend(host, environment, notes)
-    _choose_block_devices(host, environment, block_devices, notes)
+    _choose_block_devices(host, environment, reproducible.with_fixed_uuids(block_devices, spec), notes)
     _note_passwords(spec, resolved, notes)
     if spec.tmpfs and host.memory_bytes < 2 * MIN_TMPFS_BYTES:
         notes.append(f"{host.memory_bytes >> 20} MiB of memory are too few to build in a tmpfs")

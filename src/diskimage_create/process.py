@@ -95,14 +95,17 @@ def stream(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     grace: float = GRACE_SECONDS,
+    umask: int = -1,
 ) -> int:
     """Run a program, hand over each line it prints (both streams) as it comes, return its exit status.
+
+    :param umask: of the program; ours by default
 
     Whatever interrupts us (a signal turned into an exception, an error in ``on_line``)
     stops the whole process group first: SIGTERM, up to ``grace`` seconds, SIGKILL.
     """
     plain = [str(arg) for arg in argv]
-    with _start(plain, env=env, cwd=cwd, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL) as child:
+    with _start(plain, env=env, cwd=cwd, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, umask=umask) as child:
         assert child.stdout is not None
         try:
             for line in child.stdout:
@@ -153,6 +156,7 @@ def _start(
     cwd: Path | None,
     stderr: int,
     stdin: int,
+    umask: int = -1,
 ) -> subprocess.Popen[str]:
     environment = dict(os.environ if env is None else env)
     environment.setdefault("PATH", tool_path())
@@ -171,4 +175,5 @@ def _start(
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
+        umask=umask,
     )

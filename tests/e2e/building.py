@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 COMMAND = [sys.executable, "-m", "diskimage_create"]
+#: What two builds of the same image share
+REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "1700000000"}
 #: Long enough for a slow machine; a build that hangs fails
 PATIENCE = 1200
 #: Where all commands of this run make their temporary files

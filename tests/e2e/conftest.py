@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from building import Built, leftovers, run_build
+from building import REPRODUCIBLE, Built, leftovers, run_build
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,16 @@ def bookworm(builds: Path) -> Built:
     directory = builds / "bookworm"
     directory.mkdir()
     built = run_build(directory, "-i", "debian", "-d", "bookworm", "-t", "qcow2,tar")
+    assert built.returncode == 0, built.stderr[-4000:]
+    return built
+
+
+@pytest.fixture(scope="session")
+def trixie(builds: Path) -> Built:
+    """The Debian amphora of the default release, made reproducible."""
+    directory = builds / "trixie"
+    directory.mkdir()
+    built = run_build(directory, "-i", "debian", "-s", "3", "-t", "raw", env=REPRODUCIBLE)
     assert built.returncode == 0, built.stderr[-4000:]
     return built
 

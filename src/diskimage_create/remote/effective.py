@@ -22,7 +22,7 @@ from diskimage_create.model import ImageSpec, ResolvedElement
 #: Seconds. They assign variables; one that waits for something is not waited for.
 _PATIENCE = 20.0
 #: What a build may know of the user's environment beyond the plan
-INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "SOURCE_DATE_EPOCH")
+INHERITED = ("HOME", "USER", "LOGNAME", "LANG")
 _NAME = re.compile(r"[0-9A-Za-z_.-]+")  # dib-run-parts' rule for environment.d
 
 # What the files print goes to our standard error: the variables have standard output to themselves.
