@@ -63,6 +63,8 @@ class Change:
     new: str | None
 
     def __str__(self) -> str:
+        if self.name.startswith("apt ") and self.old and self.new:
+            return f"{self.name}: new release file"
         kind, _, rest = self.name.partition(":")
         what = f"{kind} {rest.replace(':', ': ', 1)}" if rest else kind
         if self.old is None:

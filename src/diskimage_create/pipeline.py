@@ -100,9 +100,13 @@ def build(
     with ExitStack() as stack:
         wait = partial(say, "another build makes this image: waiting for it")
         stack.enter_context(store.building(job.needs.fingerprint, wait))
-        log = stack.enter_context(builds.build_log(plan.spec))
         stored = _stored(job, stack)
-        results = _reuse(job, stored, log) if stored and stored.step == IMAGE else _make(job, stored, log)
+        is_made = stored is not None and stored.step == IMAGE
+        if not is_made:
+            requirements.require(plan, host, job.work_parent)
+        # From here on the log of what was built before is lost.
+        log = stack.enter_context(builds.build_log(plan.spec))
+        results = _reuse(job, stored, log) if stored and is_made else _make(job, stored, log)
     return [result.artifact for result in results]
 
 
@@ -136,10 +140,11 @@ def _stored(job: _Job, stack: ExitStack) -> Entry | None:
                 break
         job.say(f"warning: {entry.title} is damaged in the store: it is removed, and made again")
         job.store.remove(entry, wait=True)
+    if chosen is None and job.options.offline:
+        reasons = "".join(f"\n  {reason}" for reason in why.reasons)
+        raise HostError(f"nothing that is stored fits this image{reasons}", "build it once without --offline")
     for line in why.explained(chosen, every=job.options.why):
         job.say(line)
-    if chosen is None and job.options.offline:
-        raise HostError("nothing that is stored fits this image", "build it once without --offline")
     return chosen
 
 
@@ -176,7 +181,6 @@ def _reuse(job: _Job, stored: Entry, log: TextIO) -> list[_Result]:
 def _make(job: _Job, stage: Entry | None, log: TextIO) -> list[_Result]:
     """Build images, from the beginning or from a stage, and store what can be used again."""
     plan, spec, started, clock = job.plan, job.plan.spec, datetime.now(UTC), time.monotonic()
-    requirements.require(plan, job.host, job.work_parent)
     history = spec.cache_dir / "timings" / f"{spec.profile}-{spec.os}-{spec.release}-{spec.arch}.json"
     tracker = Tracker(job.display, load_history(history), stages.finished_phases(stage.step) if stage else ())
     expected = _expectation(plan, job.host)
