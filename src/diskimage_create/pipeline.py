@@ -28,7 +28,7 @@ from diskimage_create.dated import resolve_snapshot
 from diskimage_create.errors import DiskImageError, HostError
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
-from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, PhaseTiming
+from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming
 from diskimage_create.progress import Display, Tracker, load_history, save_history
 from diskimage_create.store import Entry, Store, link, reuse, stages
 from diskimage_create.validate.image import open_image
@@ -152,30 +152,30 @@ def _reuse(job: _Job, stored: Entry, log: TextIO) -> list[_Result]:
     """Give stored images their names here."""
     spec, started, clock = job.plan.spec, datetime.now(UTC), time.monotonic()
     with workspace(job.work_parent) as work:
-        records = {kind: record.read(stored.path / f"{kind}.json") for kind in spec.types}
-        results = []
-        for kind in spec.types:
-            path, artifact = None, record.artifact_of(records[kind], spec.path_of(kind))
-            if kind == "docker":
-                artifact = replace(artifact, sha256=docker.import_archive(stored.path / kind, spec.docker_target or ""))
-            else:
-                path = work.partial_file(artifact.path)
-                link(stored.path / kind, path)
-            results.append(_Result(path, artifact, records[kind]))
+        found = [_taken(stored, kind, spec, work) for kind in spec.types]
         with (stored.path / "log").open(encoding="utf-8") as made:
             shutil.copyfileobj(made, log)
-        artifacts = [result.artifact for result in results]
-        for number, result in enumerate(results):
-            data = record.reused(
-                result.record,
-                record.first(result.artifact, artifacts),
-                stored.created,
-                started,
-                time.monotonic() - clock,
-            )
-            results[number] = replace(result, record=data)
+        artifacts, seconds = [each.artifact for each in found], time.monotonic() - clock
+        results = []
+        for each in found:
+            all_of_it = record.first(each.artifact, artifacts)
+            data = record.reused(each.record, all_of_it, stored.created, started, seconds)
+            results.append(replace(each, record=data))
         _give_names(work, results)
     return results
+
+
+def _taken(stored: Entry, kind: str, spec: ImageSpec, work: Workspace) -> _Result:
+    """A stored image, on its way to its name here; one for docker is there already."""
+    made = record.read(stored.path / f"{kind}.json")
+    artifact = record.artifact_of(made, spec.path_of(kind))
+    if kind == "docker":
+        assert spec.docker_target is not None
+        digest = docker.import_archive(stored.path / kind, spec.docker_target)
+        return _Result(None, replace(artifact, sha256=digest), made)
+    path = work.partial_file(artifact.path)
+    link(stored.path / kind, path)
+    return _Result(path, artifact, made)
 
 
 def _make(job: _Job, stage: Entry | None, log: TextIO) -> list[_Result]:
