@@ -134,8 +134,8 @@ def _stored(job: _Job, stack: ExitStack) -> Entry | None:
                 stack.push(attempt.pop_all())
                 chosen = entry
                 break
-        job.say(f"warning: {entry.title} is damaged in the store: it is removed, and made again")
-        job.store.remove(entry, wait=True)
+        if job.store.remove_damaged(entry.path, wait=True):
+            job.say(f"warning: {entry.title} was damaged in the store: it is removed, and made again")
     for line in why.explained(chosen, every=job.options.why):
         job.say(line)
     if chosen is None and job.options.offline:
