@@ -451,7 +451,7 @@ def test_a_killed_build_lets_the_next_one_in(store: Store, others: Others) -> No
     entered = _processes.Event()
     process = others.start(_build_for_ever, store, entered)
     assert entered.wait(PATIENCE)
-    with pytest.raises(ZeroDivisionError), store.building("sha256:x", lambda: 1 // 0):  # type: ignore[arg-type,return-value]
+    with pytest.raises(ZeroDivisionError), store.building("sha256:x", lambda: 1 // 0):
         raise AssertionError("two at once")
     process.kill()
     process.join(PATIENCE)
