@@ -14,8 +14,11 @@ from diskimage_create import process
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import IMAGE, STEPS, ImageSpec, Inputs, ResolvedElement
 
-#: Of variables that name a file of this host, those whose content is no input: caches, and what builds leave
-_PLACES = frozenset({"DIB_IMAGE_CACHE", "DIB_LOCKFILES", "DIB_MANIFEST_SAVE_DIR", "DIB_PYTHON_EXEC"})
+#: Of variables that name a file of this host, those whose content is no input: caches, what builds leave, and the
+#: layout, whose text takes the place of the file's name
+_PLACES = frozenset(
+    {"DIB_BLOCK_DEVICE_CONFIG", "DIB_IMAGE_CACHE", "DIB_LOCKFILES", "DIB_MANIFEST_SAVE_DIR", "DIB_PYTHON_EXEC"}
+)
 #: What finds out by itself what a repository holds, local ones too
 _REPOSITORIES = "DIB_REPOLOCATION_"
 #: Output type -> programs that make it
@@ -24,6 +27,17 @@ _CONVERTERS: Mapping[str, Sequence[str]] = {
     "vhd": ("qemu-img",),
     "squashfs": ("mksquashfs",),
 }
+#: Element -> files of the user's home directory that its hooks copy into the image, in pre-install
+_HOME_FILES: Mapping[str, Sequence[str]] = {
+    "devuser": (".ssh/id_rsa.pub", ".ssh/id_dsa.pub"),
+    "local-config": (".ssh/authorized_keys",),
+}
+#: Directories of every host: a variable whose value is one of them, or below a file system of the kernel's, says
+#: something about the image
+_SYSTEM_DIRECTORIES = frozenset(
+    map(Path, "/ /bin /boot /etc /home /lib /media /mnt /opt /root /run /sbin /srv /tmp /usr /var".split())
+)
+_KERNEL_FILES = ("/dev", "/proc", "/sys")
 _OURS = Path(__file__).parent
 _DEBOOTSTRAP_SCRIPTS = Path("/usr/share/debootstrap")
 
@@ -42,7 +56,12 @@ def files(spec: ImageSpec, resolved: Sequence[ResolvedElement], environ: Mapping
     image = {"tool:diskimage-create": f"{version('diskimage-create')} {tree_digest(_OURS, skip=['elements'])}"}
     programs = {"mkfs.ext4", *(name for kind in spec.types for name in _CONVERTERS.get(kind, ()))}
     image |= {f"tool:{name}": _program(name) for name in sorted(programs)}
-    return {STEPS[0]: {**first, **_named_files(spec)}, "install": install, IMAGE: image}
+    return {
+        STEPS[0]: {**first, **_named_files(spec)},
+        "pre-install": _home_files(resolved, Path(environ.get("HOME", "/root"))),
+        "install": install,
+        IMAGE: image,
+    }
 
 
 def _diskimage_builder(environ: Mapping[str, str]) -> str:
@@ -78,8 +97,9 @@ def _named_files(spec: ImageSpec) -> dict[str, str]:
         if name in _PLACES or name.startswith(_REPOSITORIES) or not path.is_absolute() or "\n" in setting.value:
             continue
         try:
-            found[f"file:{name}"] = tree_digest(path) if path.is_dir() else file_digest(path)
-        except FileNotFoundError:
+            if digest := _named_file(path):
+                found[f"file:{name}"] = digest
+        except (FileNotFoundError, NotADirectoryError):
             if name == "DIB_APT_KEYRING":  # any other may be a path in the image
                 problems.append(Problem(f"{path}: no such file", name, "name the file with the mirror's keys"))
         except OSError as error:
@@ -87,6 +107,21 @@ def _named_files(spec: ImageSpec) -> dict[str, str]:
     if problems:
         raise InputError(problems)
     return found
+
+
+def _named_file(path: Path) -> str | None:
+    """The digest of a file, or of all below a directory; None for what is no content of an image."""
+    mode = path.stat().st_mode
+    if any(path.is_relative_to(place) for place in _KERNEL_FILES):
+        return None
+    if stat.S_ISDIR(mode):
+        return None if path in _SYSTEM_DIRECTORIES else tree_digest(path)
+    return file_digest(path) if stat.S_ISREG(mode) else None
+
+
+def _home_files(resolved: Sequence[ResolvedElement], home: Path) -> dict[str, str]:
+    names = (name for element in resolved for name in _HOME_FILES.get(element.name, ()))
+    return {f"file:~/{name}": file_digest(home / name) for name in names if (home / name).is_file()}
 
 
 def file_digest(path: Path) -> str:

@@ -131,19 +131,31 @@ def _missing(name: str, asked_by: str, available: Mapping[str, Element]) -> Prob
 
 
 def files(directory: Path) -> tuple[ElementFile, ...]:
-    """Everything below an element's directory, but Python's caches."""
+    """Everything below an element's directory, but Python's caches.
+
+    Directly in there diskimage-builder follows symbolic links, to hooks as well as to lists of packages.
+    """
+    # A walk that begins at a link follows that one, and none below.
+    linked = [entry.path for entry in os.scandir(directory) if entry.is_symlink() and entry.is_dir()]
     found = []
-    for root, directories, names in os.walk(directory):
-        directories[:] = sorted(name for name in directories if name != "__pycache__")
-        for name in (*directories, *names):
-            path = os.path.join(root, name)
-            found.append(_file(path, os.path.relpath(path, directory)))
+    for top in (str(directory), *linked):
+        for root, directories, names in os.walk(top):
+            directories[:] = sorted(name for name in directories if name != "__pycache__")
+            for name in (*directories, *names):
+                path = os.path.join(root, name)
+                found.append(_file(path, os.path.relpath(path, directory)))
     return tuple(sorted(found, key=lambda file: file.path))
 
 
 def _file(path: str, relative: str) -> ElementFile:
     if os.path.islink(path):
-        return ElementFile(relative, f"link to {os.readlink(path)}")
+        leads = f"link to {os.readlink(path)}"
+        if os.sep not in relative and os.path.isdir(path):
+            return ElementFile(relative, f"directory, {leads}")
+        if os.sep in relative or not os.path.isfile(path):
+            return ElementFile(relative, leads)
+        target = _file(os.path.realpath(path), relative)
+        return ElementFile(relative, f"{leads}: {target.value}", target.asks_elements)
     mode = f"{stat.S_IMODE(os.stat(path).st_mode):04o}"
     if os.path.isdir(path):
         return ElementFile(relative, f"directory mode {mode}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,8 +50,16 @@ _LATE_VARIABLES = frozenset(
         *("DIB_BOOTLOADER_USE_SERIAL_CONSOLE",),
     }
 )
-#: Variables that name a place on this host, or a way to the network
-_NOT_CONTENT = frozenset({"ELEMENTS_PATH", "DISKIMAGE_CREATE_CA_BUNDLE", "DIB_LOCKFILES", *PROXY_VARIABLES})
+#: Variables that name a place on this host or a way to the network, or say how to go about a build
+_NOT_CONTENT = frozenset(
+    {
+        *("ELEMENTS_PATH", "DISKIMAGE_CREATE_CA_BUNDLE", "DIB_LOCKFILES", "DIB_IMAGE_CACHE", "DIB_MANIFEST_SAVE_DIR"),
+        *("DIB_DEBUG_TRACE", "DIB_QUIET", "DIB_NO_TMPFS", "DIB_MIN_TMPFS"),
+        *PROXY_VARIABLES,
+    }
+)
+#: Kinds of local inputs: ``KIND:NAME``, and ``element:NAME:PATH``. The names of remote ones have no such form.
+_KINDS = ("element", "environment", "file", "option", "tool")
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Change:
         if self.name.startswith("apt ") and self.old and self.new:
             return f"{self.name}: new release file"
         kind, _, rest = self.name.partition(":")
-        what = f"{kind} {rest.replace(':', ': ', 1)}" if rest else kind
+        what = f"{kind} {rest.replace(':', ': ', 1)}" if kind in _KINDS else self.name
         if self.old is None:
             return f"{what} added"
         if self.new is None:
@@ -101,7 +110,7 @@ def local_inputs(
     """Everything that can be known without asking the network.
 
     :param files: tools, and files that the user named
-    :param key: secrets are told apart by their HMAC with this
+    :param key: secrets are told apart by their HMAC with this; so are files that secrets name, as those may be short
     """
     inputs: dict[str, dict[str, str]] = {step: dict(files.get(step, {})) for step in STEPS}
     for element in resolved:
@@ -111,6 +120,9 @@ def local_inputs(
         if name not in _NOT_CONTENT:
             value = keyed(key, name, setting.value) if setting.secret else setting.value
             inputs[IMAGE if name in _LATE_VARIABLES else STEPS[0]][f"environment:{name}"] = value
+            for named in inputs.values():
+                if setting.secret and (digest := named.get(f"file:{name}")):
+                    named[f"file:{name}"] = keyed(key, name, digest)
     _add_options(inputs, spec, resolved, key)
     return {step: dict(sorted(inputs[step].items())) for step in STEPS}
 
@@ -140,7 +152,7 @@ def _add_options(
 
 def keyed(key: bytes, name: str, secret: str) -> str:
     """A secret's digest that says nothing to who does not know the key."""
-    return "hmac-sha256:" + hmac.digest(key, f"{name}\0{secret}".encode(), "sha256").hex()
+    return "hmac-sha256:" + hmac.digest(key, os.fsencode(f"{name}\0{secret}"), "sha256").hex()
 
 
 def merged(local: Inputs, remote: Inputs) -> Inputs:

@@ -138,8 +138,8 @@ def _stored(job: _Job, stack: ExitStack) -> Entry | None:
                 stack.push(attempt.pop_all())
                 chosen = entry
                 break
-        job.say(f"warning: {entry.title} is damaged in the store: it is removed, and made again")
-        job.store.remove(entry, wait=True)
+        if job.store.remove_damaged(entry.path, wait=True):
+            job.say(f"warning: {entry.title} was damaged in the store: it is removed, and made again")
     if chosen is None and job.options.offline:
         reasons = "".join(f"\n  {reason}" for reason in why.reasons)
         raise HostError(f"nothing that is stored fits this image{reasons}", "build it once without --offline")

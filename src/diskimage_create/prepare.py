@@ -15,7 +15,7 @@ from diskimage_create import plan as plans
 from diskimage_create.config import Request
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import BuildPlan, ImageSpec, ResolvedElement
-from diskimage_create.store import KEY_BYTES, Store, read_key
+from diskimage_create.store import KEY_BYTES, Store, read_key, stages
 
 # diskimage-builder's layout where no element brings one: the disk is the root file system.
 _NO_PARTITIONS = """
@@ -29,19 +29,21 @@ _NO_PARTITIONS = """
 """
 
 
-def prepare(request: Request, *, to_build: bool = False) -> BuildPlan:
+def prepare(request: Request, *, to_build: bool = False, problems: Sequence[Problem] = ()) -> BuildPlan:
     """Check a request and work out the build. Needs no root, no tools and no network.
 
     :param to_build: the plan will be carried out: what no host could build is refused, and the store is made, whose
         key tells secrets apart. Without, nothing is written
+    :param problems: what is wrong with what else the user said, to be reported together with the rest
     :raises InputError: with every problem of the request
     """
-    spec, search_path = _checked(request)
+    spec, search_path = _checked(request, problems)
     resolved = elements.resolve(spec.elements, search_path, spec.arch)
     if "build-host" not in {element.name for element in resolved}:
         # Elements of ours depend on it. An image without any of them is lent the host's certificates all the same.
         spec = replace(spec, elements=(*spec.elements, "build-host"))
         resolved = elements.resolve(spec.elements, search_path, spec.arch)
+    stages.allowed(resolved)  # what elements say of their hooks can be understood
     layout = _block_devices(spec, resolved)
     files = content.files(spec, resolved, request.environ)
     if to_build:
@@ -51,13 +53,14 @@ def prepare(request: Request, *, to_build: bool = False) -> BuildPlan:
     return plans.make_plan(spec, request.host, resolved, search_path, files, layout, key)
 
 
-def _checked(request: Request) -> tuple[ImageSpec, list[Path]]:
-    """The image that was asked for and where its elements are looked for; the problems of both at once."""
+def _checked(request: Request, others: Sequence[Problem]) -> tuple[ImageSpec, list[Path]]:
+    """The image that was asked for and where its elements are looked for; the problems of both, and others, at once."""
     problems: list[Problem] = []
     try:
         spec = config.read(request)
     except InputError as error:
         problems += error.problems
+    problems += others
     try:
         search_path = elements.search_path(request.environ, elements.OURS, elements.builtin())
     except InputError as error:

@@ -146,3 +146,11 @@ def test_shells_get_their_script(shell: str) -> None:
     done = python(MAIN, _DISKIMAGE_CREATE_COMPLETE=f"{shell}_source")
     if "shell completion is not supported" not in done.stderr.lower():  # click asks bash for its version
         assert "_DISKIMAGE_CREATE_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_variables_of_any_bytes_can_be_printed(form: str) -> None:
+    name = os.fsdecode(b"a\xffb")
+    done = python(f"{MAIN}; sys.exit(status)", "plan", "-i", "debian", "--format", form, DIB_X=name, LC_ALL="C.UTF-8")
+    assert done.returncode == 0, done.stderr
+    assert r"a\udcffb" in done.stdout

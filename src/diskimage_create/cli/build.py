@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from diskimage_create.cli import options, stop_on_signals, version_option
+from diskimage_create.errors import Problem
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -47,9 +48,13 @@ def build(
     from diskimage_create import pipeline, progress
     from diskimage_create.prepare import prepare
 
-    age = options.age("--max-age", max_age)
+    problems: list[Problem] = []
+    trusted = options.age(ctx, "max_age", max_age, problems)
+    if offline and (refresh or no_store):
+        what, other = "--offline uses nothing but what is stored", "--refresh" if refresh else "--no-store"
+        problems.append(Problem(f"{what}, and {other} nothing of it", other, "leave one of the two out"))
     request = options.request(ctx, image)
-    plan = prepare(request, to_build=True)
+    plan = prepare(request, to_build=True, problems=problems)
     for note in plan.notes:
         click.echo(f"note: {note}", err=True)
     stop_on_signals()
@@ -60,7 +65,7 @@ def build(
             refresh=refresh or no_store,
             keep=not no_store,
             offline=offline,
-            max_age=age,
+            max_age=trusted,
             why=why,
         )
         artifacts = pipeline.build(plan, request.host, display, how, partial(click.echo, err=True))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from diskimage_create.cli import format_option
-from diskimage_create.cli.options import CONTEXT, age
+from diskimage_create.cli.options import CONTEXT, age, where
 from diskimage_create.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from diskimage_create.store import Store
+    from diskimage_create.store.pruning import Limits
 
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -35,7 +39,7 @@ def cache() -> None:
     """
 
 
-@cache.command("list")
+@cache.command("list", context_settings=CONTEXT)
 @cache_dir_option
 @format_option
 def list_entries(cache_dir: str, output_format: str) -> None:
@@ -49,21 +53,30 @@ def list_entries(cache_dir: str, output_format: str) -> None:
 
     entries = _store(cache_dir).entries()
     if output_format == "json":
-        click.echo(json.dumps({"schema": 1, "entries": [pruning.as_json(entry) for entry in entries]}, indent=1))
+        click.echo(json.dumps(pruning.list_as_json(entries), indent=1))
         return
     for entry in entries:
         click.echo(pruning.as_text(entry))
-    click.echo(f"{len(entries)} entries, {sum(entry.bytes for entry in entries) / 1e6:.0f} MB", err=True)
+    count = f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
+    click.echo(f"{count}, {sum(entry.bytes for entry in entries) / 1e6:.0f} MB", err=True)
 
 
-@cache.command()
+@cache.command(context_settings=CONTEXT)
 @cache_dir_option
-@click.option("--keep-last", metavar="N", help="Keep the N newest of each kind.")
-@click.option("--max-size", metavar="SIZE", help="Remove what was not used for longest, e.g. down to 20G.")
+@click.option("--keep-last", metavar="N", help="Keep the N of each kind that were used last.")
+@click.option("--max-size", metavar="SIZE", help="Remove what was not used for longest, e.g. down to 20G (2^30 bytes).")
 @click.option("--older-than", metavar="AGE", help="Remove what was not used for so long, e.g. 30d.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
-def prune(cache_dir: str, keep_last: str | None, max_size: str | None, older_than: str | None, dry_run: bool) -> None:
-    """Remove what is stored. What a build is using now stays.
+@click.pass_context
+def prune(
+    ctx: click.Context,
+    cache_dir: str,
+    keep_last: str | None,
+    max_size: str | None,
+    older_than: str | None,
+    dry_run: bool,
+) -> None:
+    """Remove what is stored, and what cannot be read of it. What a build is using now stays.
 
     \b
     Example:
@@ -71,20 +84,23 @@ def prune(cache_dir: str, keep_last: str | None, max_size: str | None, older_tha
     """
     from diskimage_create.store import pruning
 
-    limits = _limits(keep_last, max_size, older_than)
+    limits = _limits(ctx, keep_last, max_size, older_than)
     store = _store(cache_dir)
+    for path in store.unreadable():
+        if dry_run or store.remove_damaged(path):
+            click.echo(f"{'' if dry_run else 'removed '}{_unreadable(path)}")
     for entry in pruning.superfluous(store.entries(), limits):
         if dry_run:
             click.echo(pruning.as_text(entry))
         elif store.remove(entry):
             click.echo(f"removed {pruning.as_text(entry)}")
-        else:
+        elif entry.path.exists():
             click.echo(f"in use  {pruning.as_text(entry)}")
     if not dry_run and store.path.is_dir():
         store.sweep()
 
 
-@cache.command()
+@cache.command(context_settings=CONTEXT)
 @cache_dir_option
 @click.option("--remove", is_flag=True, help="Remove what is damaged.")
 def verify(cache_dir: str, remove: bool) -> int:
@@ -96,27 +112,37 @@ def verify(cache_dir: str, remove: bool) -> int:
     Example:
       diskimage-create cache verify
     """
-    from diskimage_create.store import damaged, pruning
+    from diskimage_create.store import pruning
 
     store = _store(cache_dir)
-    found = 0
+    damaged = store.unreadable()
+    for path in damaged:
+        click.echo(f"damaged {_unreadable(path)}")
     for entry in store.entries():
-        names = damaged(entry)
-        found += bool(names)
+        names = store.verify(entry)
+        if names:
+            damaged.append(entry.path)
         click.echo(f"{'damaged' if names else 'intact '} {pruning.as_text(entry)} {' '.join(names)}".rstrip())
-        if names and remove:
-            store.remove(entry)
-    return 1 if found else 0
+    if remove:
+        for path in damaged:
+            store.remove_damaged(path)
+    return 1 if damaged else 0
 
 
-def _store(cache_dir: str) -> Any:
+def _store(cache_dir: str) -> Store:
     from diskimage_create.store import Store
 
     return Store(Path(cache_dir).expanduser().absolute())
 
 
-def _limits(keep_last: str | None, max_size: str | None, older_than: str | None) -> Any:
-    """All that is wrong with the three at once."""
+def _unreadable(path: Path) -> str:
+    """A damaged entry on one line: nothing can be said of it but its name."""
+    step, _, identity = path.name.rpartition("-")
+    return f"{identity[:12]}  {'its manifest cannot be read':<29}  {step}"
+
+
+def _limits(ctx: click.Context, keep_last: str | None, max_size: str | None, older_than: str | None) -> Limits:
+    """The limits that were given; all that is wrong with them at once."""
     from diskimage_create.store.pruning import Limits
 
     problems: list[Problem] = []
@@ -124,14 +150,11 @@ def _limits(keep_last: str | None, max_size: str | None, older_than: str | None)
         hint = "--keep-last N, --max-size SIZE or --older-than AGE"
         problems.append(Problem("nothing says what to remove", "cache prune", hint))
     if keep_last is not None and not re.fullmatch(r"[0-9]{1,6}", keep_last):
-        problems.append(Problem(f"{keep_last!r} is not a whole number", "--keep-last", "e.g. --keep-last 3"))
+        problems.append(Problem(f"{keep_last!r} is not a whole number", where(ctx, "keep_last"), "e.g. --keep-last 3"))
     size = re.fullmatch(r"([0-9]{1,12})([KMGT]?)B?", max_size) if max_size is not None else None
     if max_size is not None and size is None:
-        problems.append(Problem(f"{max_size!r} is no size", "--max-size", "e.g. --max-size 20G"))
-    try:
-        unused = age("--older-than", older_than) if older_than is not None else None
-    except InputError as error:
-        problems += error.problems
+        problems.append(Problem(f"{max_size!r} is no size", where(ctx, "max_size"), "e.g. --max-size 20G"))
+    unused = age(ctx, "older_than", older_than, problems) if older_than is not None else None
     if problems:
         raise InputError(problems)
     return Limits(

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from diskimage_create import host
 from diskimage_create.config import Request
-from diskimage_create.errors import InputError, Problem
+from diskimage_create.errors import Problem
 from diskimage_create.model import Source
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -72,15 +72,23 @@ _OPTIONS = (
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def age(option: str, text: str) -> timedelta:
-    """A length of time: ``90m``, ``24h``, ``30d``.
+def age(ctx: click.Context, option: str, text: str, problems: list[Problem]) -> timedelta:
+    """The length of time that an option was given: ``90m``, ``24h``, ``30d``.
 
-    :raises InputError: it is none
+    :param problems: gets one more when it is none
     """
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    if match is None:
-        raise InputError([Problem(f"{text!r} is no length of time", option, "a number and s, m, h or d, e.g. 24h")])
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if match := re.fullmatch(r"([0-9]{1,6})([smhd])", text, re.ASCII):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    hint = "a number and s, m, h or d, e.g. 24h"
+    problems.append(Problem(f"{text!r} is no length of time", where(ctx, option), hint))
+    return timedelta()
+
+
+def where(ctx: click.Context, option: str) -> str:
+    """How the user spelled an option."""
+    if ctx.get_parameter_source(option) is ParameterSource.ENVIRONMENT:
+        return f"{CONTEXT['auto_envvar_prefix']}_{option.upper()}"
+    return f"--{option.replace('_', '-')}"
 
 
 _SOURCES = {ParameterSource.COMMANDLINE: Source.FLAG, ParameterSource.ENVIRONMENT: Source.ENVIRONMENT}

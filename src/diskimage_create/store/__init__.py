@@ -6,6 +6,7 @@ a shared lock (flock(2)) on it; whoever removes one, an exclusive lock.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -25,6 +26,9 @@ from typing import Any
 from diskimage_create.errors import HostError
 from diskimage_create.inputs import identities, merged
 from diskimage_create.model import IMAGE, STEPS, Inputs
+from diskimage_create.store.links import link
+
+__all__ = ["KEY_BYTES", "MANIFEST", "Entry", "Store", "damaged", "link", "read_key"]
 
 STORE_SCHEMA = 1
 KEY_BYTES = 32
@@ -32,10 +36,10 @@ MANIFEST = "manifest.json"
 #: https://bford.info/cachedir/
 _TAG = "CACHEDIR.TAG"
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# diskimage-create's store of stages and images\n"
+#: End of the names of files that are being written
+_NEW = ".new"
 #: How long one may need from making a directory to locking it
 _TO_LOCK_SECONDS = 60.0
-#: ioctl_ficlonerange(2)
-_FICLONE = 0x40049409
 
 
 @dataclass(frozen=True)
@@ -92,22 +96,31 @@ class Store:
 
         :raises HostError: something else is there
         """
-        if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / _TAG).is_file():
-            raise HostError(
-                f"{self.path} is not a store of diskimage-create", "move it away, or name another --cache-dir"
-            )
-        (self.path / "locks").mkdir(parents=True, exist_ok=True)
         # Stages hold files of an image that only root may read there.
-        self.path.chmod(0o700)
-        if not (self.path / _TAG).is_file():
-            _write(self.path / _TAG, _TAG_TEXT.encode())
-        if read_key(self.path.parent) is None:
-            _write(self.path / "key", secrets.token_bytes(KEY_BYTES))
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(self.path, fcntl.LOCK_EX):  # others may just be doing the same
+            if not (self.path / _TAG).is_file():
+                if any(not path.name.endswith(_NEW) for path in self.path.iterdir()):
+                    raise HostError(
+                        f"{self.path} is not a store of diskimage-create", "move it away, or name another --cache-dir"
+                    )
+                _write(self.path / _TAG, _TAG_TEXT.encode())
+            self.path.chmod(0o700)
+            (self.path / "locks").mkdir(exist_ok=True)
+            if read_key(self.path.parent) is None:
+                _write(self.path / "key", secrets.token_bytes(KEY_BYTES))
 
     def entries(self) -> list[Entry]:
-        """All entries, the newest first; what cannot be read is none."""
-        found = (_read(path) for step in STEPS for path in self.path.glob(f"{step}-*"))
+        """All entries, the newest first; what has no manifest that can be trusted is none."""
+        found = (_read(path) for path in self._places())
         return sorted((entry for entry in found if entry), key=lambda entry: entry.created, reverse=True)
+
+    def unreadable(self) -> list[Path]:
+        """The directories of entries whose manifest is damaged, or of another version of the store."""
+        return [path for path in self._places() if _read(path) is None and path.is_dir()]
+
+    def _places(self) -> list[Path]:
+        return [path for step in STEPS for path in sorted(self.path.glob(f"{step}-{'[0-9a-f]' * 64}"))]
 
     def find(self, step: str, identity: str) -> Entry | None:
         """The entry of an identity."""
@@ -123,15 +136,16 @@ class Store:
         :param waiting: called when another one is building
         """
         path = self.path / "locks" / identity.removeprefix("sha256:")
-        lock = None
+        lock, how = None, fcntl.LOCK_EX | fcntl.LOCK_NB
         while lock is None:
-            with suppress(FileNotFoundError):
-                path.touch()
-                try:
-                    lock = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    waiting()
-                    lock = _locked(path, fcntl.LOCK_EX)
+            path.touch()
+            try:
+                lock = _locked(path, how)
+            except FileNotFoundError:  # its owner has just ended
+                continue
+            except BlockingIOError:
+                waiting()
+                how = fcntl.LOCK_EX
         with lock:
             try:
                 yield
@@ -158,12 +172,13 @@ class Store:
                     "remote": {name: dict(remote.get(name, {})) for name in steps},
                     "files": _digests(made),
                 }
+                manifest["checksum"] = _checksum(manifest)
                 (made / MANIFEST).write_text(json.dumps(manifest, indent=1))
                 entry = _read(made)
                 assert entry is not None
                 place = self._place(step, entry.identity)
-                self._discard(place, wait=True)
-                made.rename(place)
+                while not _renamed(made, place):
+                    self._discard(place, wait=True)
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
                 raise
@@ -178,28 +193,40 @@ class Store:
             yield False
             return
         with lock:
-            intact = (entry.path / MANIFEST).is_file() and not damaged(entry)
+            now = _read(entry.path)  # another one may have taken its place
+            intact = now is not None and not damaged(now)
             if intact:
                 with suppress(OSError):
                     os.utime(entry.path / MANIFEST)
             yield intact
 
-    def remove(self, entry: Entry, *, wait: bool = False) -> bool:
-        """Remove an entry; returns whether it did: one in use stays.
+    def verify(self, entry: Entry) -> list[str]:
+        """The names of the files of an entry that are not what they were; none of one that is removed meanwhile."""
+        with suppress(OSError), _locked(entry.path, fcntl.LOCK_SH):
+            now = _read(entry.path)
+            return [MANIFEST] if now is None else damaged(now)
+        return []
+
+    def remove(self, entry: Entry) -> bool:
+        """Remove an entry; returns whether it did: one in use stays."""
+        return self._discard(entry.path)
+
+    def remove_damaged(self, path: Path, *, wait: bool = False) -> bool:
+        """Remove an entry's directory, unless an intact one has taken its place; returns whether it did.
 
         :param wait: until nobody uses it
         """
-        return self._discard(entry.path, wait=wait)
+        return self._discard(path, wait=wait, if_=lambda: (now := _read(path)) is None or bool(damaged(now)))
 
-    def _discard(self, path: Path, *, wait: bool = False) -> bool:
+    def _discard(self, path: Path, *, wait: bool = False, if_: Callable[[], bool] = lambda: True) -> bool:
         self._check_tag()
         try:
             lock = _locked(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
+        except (FileNotFoundError, BlockingIOError):
             return False
         with lock:
+            if not if_():
+                return False
             gone = path.with_name(f"tmp-{secrets.token_hex(8)}")
             path.rename(gone)
             shutil.rmtree(gone)
@@ -223,29 +250,15 @@ class Store:
 def damaged(entry: Entry) -> list[str]:
     """The names of the files of an entry that are not what they were."""
     with ThreadPoolExecutor() as pool:  # hashlib lets other threads run
-        sums = pool.map(lambda name: _digest(entry.path / name), entry.files)
-        return [name for name, found in zip(entry.files, sums, strict=True) if found != entry.files[name]]
-
-
-def link(source: Path, target: Path) -> None:
-    """The same content under another name: a reflink where the file system can, else a hard link, else a copy.
-
-    :raises FileExistsError: the target is there
-    """
-    with source.open("rb") as original, target.open("xb") as clone, suppress(OSError):
-        fcntl.ioctl(clone, _FICLONE, original.fileno())
-        return
-    target.unlink()
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+        intact = pool.map(lambda name: _is(entry.path / name, entry.files[name]), entry.files)
+        return [name for name, is_intact in zip(entry.files, intact, strict=True) if not is_intact]
 
 
 def _read(path: Path) -> Entry | None:
+    """The entry that a directory holds; None where its manifest is not as it was written, or not of our version."""
     try:
         data: dict[str, Any] = json.loads((path / MANIFEST).read_text())
-        if data["schema"] != STORE_SCHEMA:
+        if data.pop("checksum") != _checksum(data) or data["schema"] != STORE_SCHEMA:
             return None
         return Entry(
             path=path,
@@ -255,22 +268,47 @@ def _read(path: Path) -> Entry | None:
             local=data["local"],
             remote=data["remote"],
             files=data["files"],
-            bytes=sum((path / name).stat().st_size for name in data["files"]),
+            bytes=sum(_size(path / name) for name in data["files"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):  # damaged() tells of it
+        return path.stat().st_size
+    return 0
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of what a manifest says."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _digests(directory: Path) -> dict[str, str]:
-    return {path.name: _digest(path) or "" for path in sorted(directory.iterdir())}
+    return {path.name: _digest(path) for path in sorted(directory.iterdir())}
 
 
-def _digest(path: Path) -> str | None:
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is(path: Path, digest: str) -> bool:
+    with suppress(OSError):
+        return _digest(path) == digest
+    return False
+
+
+def _renamed(old: Path, new: Path) -> bool:
+    """Rename a directory; returns whether it did, and no other one was there."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
+        old.rename(new)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 @contextmanager
@@ -299,11 +337,9 @@ def _locked(path: Path, how: int) -> Any:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a small file for ourselves alone, whole or not at all; the first of several writers wins."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    """Write a small file for ourselves alone, whole or not at all."""
+    new = path.with_name(path.name + _NEW)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-    with suppress(FileExistsError):
-        os.link(new, path)
-    new.unlink()
+    new.replace(path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from diskimage_create.store import Entry
+
+LIST_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -24,25 +27,31 @@ class Limits:
 def superfluous(entries: Sequence[Entry], limits: Limits, now: datetime | None = None) -> list[Entry]:
     """The entries that go, those first that were not used for longest."""
     now = now or datetime.now(UTC)
-    newest_first = sorted(entries, key=lambda entry: entry.used, reverse=True)
-    kept: list[Entry] = []
+    used = {entry.path: entry.used for entry in entries}  # asked once: builds go on meanwhile
+    kept: Counter[tuple[str, str]] = Counter()
     gone: list[Entry] = []
-    size = 0
-    for entry in newest_first:
-        alike = sum((other.step, other.label) == (entry.step, entry.label) for other in kept)
-        too_many = limits.keep_last is not None and alike >= limits.keep_last
-        too_old = limits.unused is not None and now - entry.used > limits.unused
-        too_big = limits.max_bytes is not None and size + entry.bytes > limits.max_bytes
-        if too_many or too_old or too_big:
+    size, full = 0, False
+    for entry in sorted(entries, key=lambda entry: used[entry.path], reverse=True):
+        kind = entry.step, entry.label
+        too_many = limits.keep_last is not None and kept[kind] >= limits.keep_last
+        too_old = limits.unused is not None and now - used[entry.path] > limits.unused
+        if not too_many and not too_old:
+            # Nothing stays for being small when something went that was used after it.
+            full = full or (limits.max_bytes is not None and size + entry.bytes > limits.max_bytes)
+        if too_many or too_old or full:
             gone.append(entry)
         else:
-            kept.append(entry)
+            kept[kind] += 1
             size += entry.bytes
     return gone[::-1]
 
 
-def as_json(entry: Entry) -> dict[str, Any]:
-    """An entry as ``cache list --format json`` prints it; sizes in bytes."""
+def list_as_json(entries: Sequence[Entry]) -> dict[str, Any]:
+    """What ``cache list --format json`` prints; sizes in bytes."""
+    return {"schema": LIST_SCHEMA, "entries": [_as_json(entry) for entry in entries]}
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
     return {
         "step": entry.step,
         "identity": entry.identity,

@@ -100,6 +100,8 @@ class Why:
         if self.reasons:
             reason, others = self.reasons[0], len(self.reasons) - 1
             more = f" (and {others} more{'' if every else ': --why'})" if others else ""
+        elif self.compared_with and self.compared_with.step == IMAGE:
+            reason = "the stored image cannot be used"
         elif self.compared_with:
             reason = "an earlier build of the same did not get to its end"
         return f"{reason}{more}; starting {f'after {chosen.step}.d' if chosen else 'from the beginning'}"

@@ -28,6 +28,9 @@ _PHASES: Mapping[str, tuple[str, ...]] = {
 }
 #: File in an element that names the hooks which no stage can stand in for: elements/stages/README.rst
 NOSTAGE = ".nostage"
+_LINE = re.compile(r"(?P<again>again\s+)?(?P<hook>[a-z-]+\.d/[\w.-]+)")
+#: Hooks that run on the host, each build anew
+_CAN_RUN_AGAIN = ("root.d", "extra-data.d")
 #: diskimage-builder's hooks that mount something, or lend it, or only sort the hooks: like ``again`` in NOSTAGE
 _AGAIN: Mapping[str, frozenset[str]] = {
     "dpkg": frozenset({"root.d/50-shared-apt-cache", "root.d/50-build-with-http-cache"}),
@@ -54,6 +57,9 @@ def allowed(resolved: Iterable[ResolvedElement]) -> tuple[str, ...]:
 
     :raises InputError: an element's ``.nostage`` cannot be understood
     """
+    resolved = list(resolved)
+    if problems := [problem for element in resolved for problem in _problems(element)]:
+        raise InputError(problems)
     never = {hook for element in resolved for hook in _never(element)}
     phases = {hook.partition("/")[0] for hook in never}
     kept = []
@@ -82,18 +88,36 @@ def _again(element: ResolvedElement, stage: str) -> frozenset[str]:
 
 
 def _nostage(element: ResolvedElement) -> Iterator[tuple[bool, str]]:
-    path = element.path / NOSTAGE
-    if not path.is_file():
-        return
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        match = re.fullmatch(r"(again\s+)?([a-z-]+\.d/[\w.-]+)", text)
+    """What an element says of its hooks: whether to run it again, and which one."""
+    for _, text in _lines(element):
+        if match := _LINE.fullmatch(text):
+            yield bool(match["again"]), match["hook"]
+
+
+def _problems(element: ResolvedElement) -> Iterator[Problem]:
+    """What is wrong with an element's ``.nostage``. A hook that is not there may be one whose name has changed."""
+    hooks = {file.path for file in element.files}
+    for number, text in _lines(element):
+        where = f"{element.path / NOSTAGE}:{number}"
+        match = _LINE.fullmatch(text)
         if match is None:
-            hint = "PHASE.d/HOOK, or: again PHASE.d/HOOK"
-            raise InputError([Problem(f"{text!r} names no hook", f"{path}:{number}", hint)])
-        yield bool(match[1]), match[2]
+            yield Problem(f"{text!r} names no hook", where, "PHASE.d/HOOK, or: again PHASE.d/HOOK")
+        elif match["hook"] not in hooks:
+            yield Problem(
+                f"element {element.name} has no hook {match['hook']}", where, "correct the line, or remove it"
+            )
+        elif match["again"] and match["hook"].partition("/")[0] not in _CAN_RUN_AGAIN:
+            hint = f"again is for hooks of {' and '.join(_CAN_RUN_AGAIN)}; without it, no stage stands in for the hook"
+            yield Problem(f"{match['hook']} cannot be run again", where, hint)
+
+
+def _lines(element: ResolvedElement) -> Iterator[tuple[int, str]]:
+    """The lines of an element's ``.nostage`` that say something, with their numbers."""
+    path = element.path / NOSTAGE
+    if path.is_file():
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if text := line.partition("#")[0].strip():
+                yield number, text
 
 
 def resumed(plan: BuildPlan, stored: Path, stage: str, directory: Path) -> dict[str, str]:
@@ -113,7 +137,8 @@ def resumed(plan: BuildPlan, stored: Path, stage: str, directory: Path) -> dict[
 
 def names_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
     """What the elements bring into the hooks directory, as tar is told it."""
-    return sorted({f"./{file.path}" for element in resolved for file in element.files if "directory" not in file.value})
+    files = (file for element in resolved for file in element.files)
+    return sorted({f"./{file.path}" for file in files if not file.value.startswith("directory")})
 
 
 def resumed_elements(
@@ -130,12 +155,13 @@ def resumed_elements(
     for number, place in enumerate(search_path):
         target = directory / str(number)
         target.mkdir(parents=True)
+        # One behind a symbolic link has the name of its directory.
+        here = {Path(entry.path).resolve() for entry in os.scandir(place)}
         for element in resolved:
-            source = (place / element.name).resolve()
-            if source == element.path:
+            if element.path in here:
                 _copy(element, stage, target / element.name)
-            elif source.is_dir():
-                _copy_package_lists(source, target / element.name)
+            elif (place / element.name).is_dir():
+                _copy_package_lists(place / element.name, target / element.name)
         made.append(target)
     return made
 
@@ -150,7 +176,14 @@ def _copy(element: ResolvedElement, stage: str, target: Path) -> None:
         hooks = {name for name in names if phase in finished and not Path(directory, name).is_dir()}
         return {"__pycache__", *(name for name in hooks if f"{phase}/{name}" not in again)}
 
-    shutil.copytree(element.path, target, symlinks=True, ignore=left_out)
+    target.mkdir()
+    for entry in os.scandir(element.path):
+        # Directly in an element links are followed, as diskimage-builder does; they may lead out of it.
+        if entry.is_dir() and entry.name != "__pycache__":
+            shutil.copytree(entry.path, target / entry.name, symlinks=True, ignore=left_out)
+        elif entry.is_file():
+            shutil.copy2(entry.path, target / entry.name)
+    shutil.copystat(element.path, target)
 
 
 def _copy_package_lists(source: Path, target: Path) -> None:
@@ -174,10 +207,10 @@ class Saver:
     def want(self, after: str | None, resolved: Iterable[ResolvedElement]) -> dict[str, str]:
         """Ask the build for the stages after one, or for all; returns the variables that it needs for that."""
         wanted = [stage for stage in self._needs.stages if after is None or STAGES.index(stage) > STAGES.index(after)]
-        names = "".join(f"{name}\n" for name in names_in_hooks(resolved))
+        names = b"".join(os.fsencode(f"{name}\n") for name in names_in_hooks(resolved))
         self._directory.mkdir()
         for stage in wanted:
-            (self._directory / f"{stage}.elements").write_text(names)
+            (self._directory / f"{stage}.elements").write_bytes(names)
         return {"DISKIMAGE_CREATE_STAGES": str(self._directory)}
 
     def line(self, text: str) -> None:

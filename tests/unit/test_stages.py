@@ -1,0 +1,387 @@
+"""Which stages may stand in for hooks, the elements that a build is resumed with, and what a build saves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import plan, read
+
+from diskimage_create import elements, process
+from diskimage_create.errors import CommandFailed, InputError
+from diskimage_create.model import STAGES, STEPS, ImageSpec, ResolvedElement
+from diskimage_create.store import Store
+from diskimage_create.store.reuse import Needs, timedelta
+from diskimage_create.store.stages import (
+    Saver,
+    _again,
+    allowed,
+    finished_phases,
+    names_in_hooks,
+    resumed,
+    resumed_elements,
+)
+
+DEBIAN = {"os": "debian", "output": "/tmp/amphora"}
+HOOKS = {
+    "root": ("root.d/10-x",),
+    "pre-install": ("extra-data.d/10-x", "pre-install.d/10-x"),
+    "install": ("install.d/10-x",),
+}
+LATER = ("environment.d/10-x", "post-install.d/10-x", "finalise.d/10-x", "cleanup.d/10-x", "README.rst")
+
+
+def element(directory: Path, nostage: str | None = None, *more: str) -> ResolvedElement:
+    """An element with a hook in every phase."""
+    for name in (*(hook for hooks in HOOKS.values() for hook in hooks), *LATER, *more):
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.fsencode(f"#!/bin/sh\n# {name}\n"))
+        path.chmod(0o755)
+    if nostage is not None:
+        (directory / ".nostage").write_text(nostage)
+    return resolved(directory)
+
+
+def resolved(directory: Path) -> ResolvedElement:
+    files = elements.files(directory)
+    return ResolvedElement(directory.name, directory, elements.digest(files), files)
+
+
+# --- .nostage
+
+
+@pytest.mark.parametrize(
+    ("nostage", "stages"),
+    [
+        (None, STAGES),
+        ("", ()),
+        ("# only a comment\n\n", ()),
+        ("root.d/10-x", ()),
+        ("extra-data.d/10-x", ("root",)),
+        ("pre-install.d/10-x\n", ("root",)),
+        ("  install.d/10-x  # why\r\n", ("root", "pre-install")),
+        ("post-install.d/10-x", STAGES),
+        ("environment.d/10-x", STAGES),
+        ("again root.d/10-x", STAGES),
+        ("again\troot.d/10-x\nagain extra-data.d/10-x\n", STAGES),
+        ("again root.d/10-x\ninstall.d/10-x\n", ("root", "pre-install")),
+    ],
+)
+def test_the_stages_that_an_element_lets_stand_in(nostage: str | None, stages: tuple[str, ...], tmp_path: Path) -> None:
+    assert allowed([element(tmp_path / "mine", nostage), element(tmp_path / "other")]) == stages
+
+
+def test_an_empty_one_is_about_the_hooks_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "mine/install.d").mkdir(parents=True)
+    (tmp_path / "mine/install.d/50-count").touch()
+    (tmp_path / "mine/.nostage").touch()
+    assert allowed([resolved(tmp_path / "mine")]) == ("root", "pre-install")
+
+
+def test_a_stage_is_allowed_when_all_elements_allow_it(tmp_path: Path) -> None:
+    one, two = element(tmp_path / "one", "install.d/10-x"), element(tmp_path / "two", "pre-install.d/10-x")
+    assert allowed([one, two]) == allowed([two, one]) == ("root",)
+
+
+def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path: Path) -> None:
+    one = element(tmp_path / "one", "# fine\nroot.d/10-x\nnonsense\ninstall.d/no-such\nagain install.d/10-x\n")
+    two = element(tmp_path / "two", "again  \nroot.d/10-x too\n../root.d/10-x\n")
+    with pytest.raises(InputError) as caught:
+        allowed(iter([one, two]))
+    problems = caught.value.problems
+    assert [(problem.where, problem.message) for problem in problems] == [
+        (f"{one.path}/.nostage:3", "'nonsense' names no hook"),
+        (f"{one.path}/.nostage:4", "element one has no hook install.d/no-such"),
+        (f"{one.path}/.nostage:5", "install.d/10-x cannot be run again"),
+        (f"{two.path}/.nostage:1", "'again' names no hook"),
+        (f"{two.path}/.nostage:2", "'root.d/10-x too' names no hook"),
+        (f"{two.path}/.nostage:3", "'../root.d/10-x' names no hook"),
+    ]
+    assert all(problem.hint for problem in problems)
+
+
+def test_rubbish_is_bad_input(tmp_path: Path) -> None:
+    mine = element(tmp_path / "mine")
+    (mine.path / ".nostage").write_bytes(b"\xff\xfe\0\n")
+    with pytest.raises(InputError, match="names no hook"):
+        allowed([mine])
+
+
+def test_a_plan_refuses_it_before_anything_is_written(tmp_path: Path) -> None:
+    element(tmp_path / "place/mine", "typo\n")
+    said = DEBIAN | {"element": ("mine",), "cache_dir": str(tmp_path / "cache")}
+    with pytest.raises(InputError, match=r"\.nostage:1"):
+        plan(said, {"ELEMENTS_PATH": str(tmp_path / "place")})
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("os", ["debian", "ubuntu", "rocky", "centos", "fedora"])
+def test_all_stages_of_what_comes_with_us_are_allowed(os: str) -> None:
+    assert allowed(plan({"os": os}).resolved) == STAGES
+
+
+def test_hooks_of_diskimage_builder_that_run_again_are_there() -> None:
+    """Should one of them get another name, a resumed build would lack what it mounts."""
+    from diskimage_create.store.stages import _AGAIN
+
+    missing = [
+        f"{name}/{hook}"
+        for name, hooks in _AGAIN.items()
+        for hook in hooks
+        if not (elements.builtin() / name / hook).is_file()
+    ]
+    assert missing == []
+
+
+# --- the elements that a build is resumed with
+
+
+@pytest.fixture(scope="module")
+def spec() -> ImageSpec:
+    return read(DEBIAN)
+
+
+def tree(directory: Path) -> dict[str, tuple[str, int, bytes | str]]:
+    """Everything below a directory: kind, mode, content."""
+    found: dict[str, tuple[str, int, bytes | str]] = {}
+    for path in sorted(directory.rglob("*")):
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        if path.is_symlink():
+            found[str(path.relative_to(directory))] = ("link", mode, os.readlink(path))
+        elif path.is_dir():
+            found[str(path.relative_to(directory))] = ("directory", mode, b"")
+        else:
+            found[str(path.relative_to(directory))] = ("file", mode, path.read_bytes())
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_hooks_of_finished_phases_are_left_out_and_nothing_else(
+    stage: str, spec: ImageSpec, tmp_path: Path
+) -> None:
+    places = [elements.OURS.resolve(), elements.builtin()]
+    closure = elements.resolve(spec.elements, places, spec.arch)
+    made = resumed_elements(closure, places, stage, tmp_path / "copy")
+    assert [path.parent for path in made] == [tmp_path / "copy"] * len(places)
+    finished = finished_phases(stage)
+    for each in closure:
+        (copy,) = (place / each.name for place in made if (place / each.name / "README.rst").exists())
+        again = _again(each, stage)
+        before = {name: what for name, what in tree(each.path).items() if "__pycache__" not in name}
+        gone = {
+            name
+            for name, (kind, _, _) in before.items()
+            if name.count("/") == 1 and name.partition("/")[0] in finished and kind != "directory" and name not in again
+        }
+        assert tree(copy) == {name: what for name, what in before.items() if name not in gone}, each.name
+    assert {name for place in made for name in os.listdir(place)} == {each.name for each in closure}
+
+
+def test_the_phases_of_a_stage() -> None:
+    assert [finished_phases(stage) for stage in STAGES] == [
+        ("root.d",),
+        ("root.d", "extra-data.d", "pre-install.d"),
+        ("root.d", "extra-data.d", "pre-install.d", "install.d"),
+    ]
+
+
+@given(nostage=st.sets(st.sampled_from(["root.d/10-x", "extra-data.d/10-x"])), stage=st.sampled_from(STAGES))
+@settings(max_examples=20, deadline=None)
+def test_what_is_to_run_again_stays(nostage: set[str], stage: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    place = tmp_path_factory.mktemp("place")
+    mine = element(place / "mine", "".join(f"again {hook}\n" for hook in nostage) or None)
+    (made,) = resumed_elements([mine], [place], stage, place / "copy")
+    expected = {
+        *(hook for name, hooks in HOOKS.items() for hook in hooks if STAGES.index(name) > STAGES.index(stage)),
+        *nostage,
+    }
+    left = {name for name in tree(made / "mine") if name.endswith("10-x")}
+    assert left - set(LATER) == expected
+    assert set(LATER) <= set(tree(made / "mine"))
+
+
+def test_data_beside_the_hooks_modes_and_links_stay(tmp_path: Path) -> None:
+    mine = element(tmp_path / "mine", None, "install.d/data/10-x", "root.d/data/deep/x", "static/etc/x")
+    (mine.path / "static/etc/x").chmod(0o640)
+    (mine.path / "static/etc/link").symlink_to("/etc/x")
+    (mine.path / "static/empty").mkdir(mode=0o700)
+    (mine.path / "install.d/20-link").symlink_to("10-x")
+    (mine.path / "__pycache__").mkdir()
+    (made,) = resumed_elements([resolved(mine.path)], [tmp_path], "install", tmp_path / "copy")
+    copy = tree(made / "mine")
+    assert copy["static/etc/x"][:2] == ("file", 0o640)
+    assert copy["static/etc/link"][::2] == ("link", "/etc/x")
+    assert copy["static/empty"][:2] == ("directory", 0o700)
+    assert copy["install.d/data/10-x"] == ("file", 0o755, b"#!/bin/sh\n# install.d/data/10-x\n")
+    assert "root.d/data/deep/x" in copy
+    assert not {"install.d/10-x", "install.d/20-link", "__pycache__"} & set(copy)
+
+
+def test_lists_of_packages_of_shadowed_elements_are_merged_as_before(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("first", "second", "third")]
+    mine = element(places[0] / "mine", None, "package-installs.yaml")
+    element(places[1] / "mine", None, "package-installs.yaml", "package-installs.json", "pkg-map")
+    places[2].mkdir()
+    made = resumed_elements([mine], places, "root", tmp_path / "copy")
+    assert len(made) == 3
+    assert set(tree(made[1])) == {"mine", "mine/package-installs.yaml", "mine/package-installs.json"}
+    assert (made[1] / "mine/package-installs.yaml").read_bytes() == (
+        places[1] / "mine/package-installs.yaml"
+    ).read_bytes()
+    assert tree(made[2]) == {}
+
+
+def test_an_element_behind_a_link_has_the_name_of_its_directory(tmp_path: Path) -> None:
+    """As in diskimage-builder (its element_dependencies.py)."""
+    element(tmp_path / "elsewhere/real", None, "operating-system")
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "alias").symlink_to("../elsewhere/real")
+    (found,) = elements.find_all([place]).values()
+    assert found.name == "real"
+    (made,) = resumed_elements([resolved(found.path)], [place], "root", tmp_path / "copy")
+    assert "install.d/10-x" in tree(made / "real")
+
+
+def test_what_links_directly_in_an_element_lead_to_comes_along(tmp_path: Path) -> None:
+    mine = element(tmp_path / "place/mine")
+    common = element(tmp_path / "common", None, "packages").path
+    shutil.rmtree(mine.path / "install.d")
+    (mine.path / "install.d").symlink_to("../../common/install.d")
+    (mine.path / "package-installs.yaml").symlink_to("../../common/packages")
+    for stage, left in (("root", True), ("install", False)):
+        (made,) = resumed_elements([resolved(mine.path)], [tmp_path / "place"], stage, tmp_path / stage)
+        copy = tree(made / "mine")
+        assert copy["package-installs.yaml"] == ("file", 0o755, (common / "packages").read_bytes())
+        assert copy["install.d"][0] == "directory"
+        assert ("install.d/10-x" in copy) == left
+
+
+def test_install_types_are_sorted_again_before_install_alone(tmp_path: Path) -> None:
+    (types,) = (each for each in plan(DEBIAN).resolved if each.name == "install-types")
+    hook = "extra-data.d/99-enable-install-types"
+    for stage, stays in (("root", True), ("pre-install", True), ("install", False)):
+        made = resumed_elements([types], [elements.builtin()], stage, tmp_path / stage)
+        assert (made[0] / "install-types" / hook).exists() == stays
+
+
+def test_the_variables_of_a_resumed_build(tmp_path: Path) -> None:
+    made = plan(DEBIAN)
+    variables = resumed(made, tmp_path / "stored", "pre-install", tmp_path / "copy")
+    assert variables["DISKIMAGE_CREATE_RESUME"] == f"{tmp_path}/stored"
+    assert variables["DISKIMAGE_CREATE_RESUME_STAGE"] == "pre-install"
+    path = variables["ELEMENTS_PATH"].split(":")
+    assert len(path) == len(made.environment["ELEMENTS_PATH"].value.split(":"))
+    found = elements.resolve(made.elements, [Path(place) for place in path], made.spec.arch)
+    assert [each.name for each in found] == [each.name for each in made.resolved]
+
+
+def test_the_names_of_what_the_elements_bring(tmp_path: Path) -> None:
+    mine = element(tmp_path / "mine", None, os.fsdecode(b"install.d/50-\xff"))
+    (mine.path / "finalise.d/link").symlink_to("to-a-directory")
+    (mine.path / "svc-map.d").symlink_to("finalise.d")
+    names = names_in_hooks([resolved(mine.path)])
+    assert {"./root.d/10-x", "./README.rst", "./finalise.d/link", os.fsdecode(b"./install.d/50-\xff")} <= set(names)
+    # tar would leave out what hooks put into them.
+    assert not {"./root.d", "./finalise.d", "./svc-map.d"} & set(names)
+
+
+# --- what a build saves
+
+NEEDS = Needs("amphora", {step: {"option:x": step} for step in STEPS}, {}, STAGES, timedelta(days=1))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "cache")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """zstd that only copies."""
+
+    def run(argv: Any, **_: object) -> None:
+        *_options, source, _flag, target = argv
+        shutil.copyfile(source, target)
+
+    monkeypatch.setattr(process, "run", run)
+
+
+def saved(directory: Path, stage: str) -> str:
+    """What the hook does, and prints."""
+    for part in ("root", "hooks"):
+        (directory / f"{stage}.{part}.tar").write_text(f"{stage} {part}")
+    return f"2026-11-21 01:40:00.123 | diskimage-create: stage {stage} is saved"
+
+
+@pytest.mark.parametrize(
+    ("after", "stages", "wanted"),
+    [
+        (None, STAGES, STAGES),
+        ("root", STAGES, ("pre-install", "install")),
+        ("install", STAGES, ()),
+        (None, ("root",), ("root",)),
+        (None, (), ()),
+    ],
+)
+def test_what_is_wanted(
+    after: str | None, stages: tuple[str, ...], wanted: tuple[str, ...], store: Store, tmp_path: Path
+) -> None:
+    needs = Needs(NEEDS.label, NEEDS.local, {}, stages, NEEDS.max_age)
+    saver = Saver(store, needs, tmp_path / "stages")
+    mine = element(tmp_path / "mine", None, os.fsdecode(b"install.d/50-\xff"))
+    assert saver.want(after, [mine]) == {"DISKIMAGE_CREATE_STAGES": f"{tmp_path}/stages"}
+    assert {path.name for path in (tmp_path / "stages").iterdir()} == {f"{stage}.elements" for stage in wanted}
+    for path in (tmp_path / "stages").iterdir():
+        assert b"./install.d/50-\xff\n" in path.read_bytes()
+    saver.finish()
+
+
+@pytest.mark.usefixtures("packing")
+def test_stages_are_stored_as_they_are_saved(store: Store, tmp_path: Path) -> None:
+    directory = tmp_path / "stages"
+    saver = Saver(store, NEEDS, directory)
+    saver.want(None, [])
+    for line in ("diskimage-create: stage root", saved(directory, "root"), "else", saved(directory, "install")):
+        saver.line(line)
+    saver.finish()
+    assert saver.problems == []
+    assert {entry.step for entry in store.entries()} == {"root", "install"}
+    for entry in store.entries():
+        assert set(entry.files) == {"root.tar.zst", "hooks.tar.zst"}
+        assert (entry.path / "hooks.tar.zst").read_text() == f"{entry.step} hooks"
+        assert entry.local == {step: NEEDS.local[step] for step in STEPS[: STEPS.index(entry.step) + 1]}
+    # The workspace may be in memory.
+    assert [path for path in directory.iterdir() if path.suffix == ".tar"] == []
+
+
+@pytest.mark.usefixtures("packing")
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), CommandFailed(["zstd"], 1, "x")], ids=repr)
+def test_a_stage_that_cannot_be_kept_is_no_failure_of_the_build(
+    error: Exception, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver = Saver(store, NEEDS, tmp_path / "stages")
+    saver.want(None, [])
+    add, broken = store.add, ["pre-install"]
+
+    def add_or_fail(step: str, *arguments: Any) -> Any:
+        if step in broken:
+            raise error
+        return add(step, *arguments)
+
+    monkeypatch.setattr(store, "add", add_or_fail)
+    for stage in STAGES:
+        saver.line(saved(tmp_path / "stages", stage))
+    saver.finish()
+    assert saver.problems == [f"the stage after pre-install.d is not kept: {error}"]
+    assert {entry.step for entry in store.entries()} == {"root", "install"}
+    assert [path for path in (tmp_path / "stages").iterdir() if path.suffix == ".tar"] == []
