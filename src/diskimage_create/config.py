@@ -35,7 +35,10 @@ _CONSUMED = frozenset(
 _RECOGNISED = frozenset({"CLOUD_INIT_DATASOURCES", reproducible.VARIABLE})
 #: Variables that are read before ``--env`` could set them
 _NOT_BY_ENV = (_CONSUMED - {"DIB_PASSWORD"}) | {"ELEMENTS_PATH", "ELEMENTS_REPO_PATH", "OCTAVIA_REPO_PATH"}
-_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY|(^|_)(PASS|PWD|AUTH)(_|$)",
+    re.IGNORECASE,
+)
 # A token alone is a credential of https://; git@ of ssh:// is none.
 _URL_WITH_PASSWORD = re.compile(r"(?:://|^)[^/@\s:]*:[^/\s]+@|https?://[^/\s]+@", re.IGNORECASE)
 

@@ -38,7 +38,11 @@ _SYSTEM_DIRECTORIES = frozenset(
     map(Path, "/ /bin /boot /etc /home /lib /media /mnt /opt /root /run /sbin /srv /tmp /usr /var".split())
 )
 _KERNEL_FILES = ("/dev", "/proc", "/sys")
+_MAKE_FILE_SYSTEMS = ("mkfs.btrfs", "mkfs.ext4", "mkfs.vfat", "mkfs.xfs")
+_MKE2FS = Path("/etc/mke2fs.conf")
 _OURS = Path(__file__).parent
+#: What of ours has a part in stages
+_BUILDS = ("build.py", "process.py", "store/stages.py")
 _DEBOOTSTRAP_SCRIPTS = Path("/usr/share/debootstrap")
 
 
@@ -48,13 +52,15 @@ def files(spec: ImageSpec, resolved: Sequence[ResolvedElement], environ: Mapping
     :raises InputError: a file that the user named cannot be read
     """
     first: dict[str, str] = {"tool:diskimage-builder": _diskimage_builder(environ)}
+    first |= {f"tool:diskimage-create {name}": file_digest(_OURS / name) for name in _BUILDS}
     if spec.family == "debian":
         first |= _bootstrap()
     install = {}
     if any(element.name == "amphora-agent" for element in resolved):
         install["tool:uv"] = version("uv")
     image = {"tool:diskimage-create": f"{version('diskimage-create')} {tree_digest(_OURS, skip=['elements'])}"}
-    programs = {"mkfs.ext4", *(name for kind in spec.types for name in _CONVERTERS.get(kind, ()))}
+    image["tool:mke2fs.conf"] = file_digest(_MKE2FS) if _MKE2FS.is_file() else "none"
+    programs = {*_MAKE_FILE_SYSTEMS, *(name for kind in spec.types for name in _CONVERTERS.get(kind, ()))}
     image |= {f"tool:{name}": _program(name) for name in sorted(programs)}
     return {
         STEPS[0]: {**first, **_named_files(spec)},

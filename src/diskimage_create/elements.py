@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from diskimage_create.errors import InputError, Problem
-from diskimage_create.model import Element, ElementFile, ResolvedElement
+from diskimage_create.model import WATCHED, Element, ElementFile, ResolvedElement
 
 #: The elements that come with this project.
 OURS = Path(__file__).parent / "elements"
@@ -155,14 +155,19 @@ def _file(path: str, relative: str) -> ElementFile:
         if os.sep in relative or not os.path.isfile(path):
             return ElementFile(relative, leads)
         target = _file(os.path.realpath(path), relative)
-        return ElementFile(relative, f"{leads}: {target.value}", target.asks_elements)
+        return ElementFile(relative, f"{leads}: {target.value}", target.mentions)
     mode = f"{stat.S_IMODE(os.stat(path).st_mode):04o}"
     if os.path.isdir(path):
         return ElementFile(relative, f"directory mode {mode}")
     with open(path, "rb") as file:
         content = file.read()
-    asks = b"IMAGE_ELEMENT" in content or b"get_image_element_array" in content
-    return ElementFile(relative, f"sha256:{hashlib.sha256(content).hexdigest()} mode {mode}", asks)
+    mentions = frozenset(word for word in WATCHED if word.encode() in content)
+    return ElementFile(relative, f"sha256:{hashlib.sha256(content).hexdigest()} mode {mode}", mentions)
+
+
+def are_unchanged(resolved: Iterable[ResolvedElement]) -> bool:
+    """Whether the elements are still what they were when they were resolved."""
+    return all(files(element.path) == element.files for element in resolved)
 
 
 def digest(files: Iterable[ElementFile]) -> str:

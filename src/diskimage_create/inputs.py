@@ -16,7 +16,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from diskimage_create.host import PROXY_VARIABLES
-from diskimage_create.model import IMAGE, STEPS, ElementFile, ImageSpec, Inputs, ResolvedElement, Setting
+from diskimage_create.model import (
+    DISK_VARIABLES,
+    ELEMENT_WORDS,
+    IMAGE,
+    SIZE_WORDS,
+    STEPS,
+    ElementFile,
+    ImageSpec,
+    Inputs,
+    ResolvedElement,
+    Setting,
+)
 
 #: Part of every identity: a change of what a stage holds, or of how it is resumed, makes all older ones useless
 STORE_FORMAT = 1
@@ -42,14 +53,8 @@ _STEP_OF_PART: Mapping[str, str] = {
     **dict.fromkeys(("README.rst", "README.md", "README", ".nostage", "tests", "test-elements"), IMAGE),
 }
 
-#: Variables that only the making of the disk looks at: diskimage_builder/block_device, bootloader/finalise.d
-_LATE_VARIABLES = frozenset(
-    {
-        *("DIB_BLOCK_DEVICE_CONFIG", "DIB_IMAGE_EXTRA_SIZE", "DIB_JOURNAL_SIZE", "DIB_GRUB_TIMEOUT"),
-        *("DIB_BOOTLOADER_DEFAULT_CMDLINE", "DIB_BOOTLOADER_SERIAL_CONSOLE", "DIB_BOOTLOADER_VIRTUAL_TERMINAL"),
-        *("DIB_BOOTLOADER_USE_SERIAL_CONSOLE",),
-    }
-)
+#: Elements whose environment.d only gives the variables of the disk their defaults
+_MAKE_THE_DISK = ("block-device-", "bootloader")
 #: Variables that name a place on this host or a way to the network, or say how to go about a build
 _NOT_CONTENT = frozenset(
     {
@@ -119,7 +124,8 @@ def local_inputs(
     for name, setting in environment.items():
         if name not in _NOT_CONTENT:
             value = keyed(key, name, setting.value) if setting.secret else setting.value
-            inputs[IMAGE if name in _LATE_VARIABLES else STEPS[0]][f"environment:{name}"] = value
+            step = _first_reader(DISK_VARIABLES[name], resolved) if name in DISK_VARIABLES else STEPS[0]
+            inputs[step][f"environment:{name}"] = value
             for named in inputs.values():
                 if setting.secret and (digest := named.get(f"file:{name}")):
                     named[f"file:{name}"] = keyed(key, name, digest)
@@ -138,16 +144,29 @@ def _add_options(
 ) -> None:
     """Most options work through elements and variables; those are inputs of the steps that they belong to."""
     names = ("backend", "compat_compression", "compressed", "cpu_pinning", "distribution", "enforce_mac", "family")
-    for name in (*names, "fips", "kernel", "os", "profile", "release", "size_gib", "sshd"):
+    for name in (*names, "fips", "kernel", "os", "profile", "release", "sshd"):
         inputs[IMAGE][f"option:{name}"] = str(getattr(spec, name))
+    inputs[_first_reader(SIZE_WORDS, resolved)]["option:size_gib"] = str(spec.size_gib)
     inputs[STEPS[0]]["option:arch"] = spec.arch
     inputs[IMAGE]["option:packages"] = " ".join(spec.packages)  # installed after install.d
     inputs[IMAGE]["option:types"] = ",".join(sorted(spec.types))
     password = spec.root_password
     inputs[IMAGE]["option:root_password"] = "not set" if password is None else keyed(key, "root_password", password)
-    asking = {step_of(file.path) for element in resolved for file in element.files if file.asks_elements}
     closure = " ".join(element.name for element in resolved)
-    inputs[next((step for step in STEPS if step in asking), IMAGE)]["option:elements"] = closure
+    inputs[_first_reader(ELEMENT_WORDS, resolved)]["option:elements"] = closure
+    inputs[IMAGE]["option:element-list"] = " ".join(spec.elements)  # an argument, which the image's manifests show
+
+
+def _first_reader(words: frozenset[str], resolved: Iterable[ResolvedElement]) -> str:
+    """The first step whose files mention one of the words; diskimage-builder itself looks at them for the image."""
+    reading = {
+        step_of(file.path)
+        for element in resolved
+        for file in element.files
+        if file.mentions & words
+        and not (file.path.startswith("environment.d/") and element.name.startswith(_MAKE_THE_DISK))
+    }
+    return next((step for step in STEPS if step in reading), IMAGE)
 
 
 def keyed(key: bytes, name: str, secret: str) -> str:

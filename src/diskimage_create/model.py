@@ -17,6 +17,24 @@ STAGES = ("root", "pre-install", "install")
 IMAGE = "image"
 STEPS = (*STAGES, IMAGE)
 
+#: Inputs that matter to the steps alone whose files mention one of these words (diskimage_builder/lib):
+#: the list of elements, the image's size, the layout of its disk, and how it boots
+ELEMENT_WORDS = frozenset({"IMAGE_ELEMENT", "get_image_element_array"})
+SIZE_WORDS = frozenset({"DIB_IMAGE_SIZE"})
+DISK_VARIABLES = {
+    "DIB_BLOCK_DEVICE_CONFIG": frozenset(
+        {"DIB_BLOCK_DEVICE_CONFIG", "DIB_ROOT_LABEL", "DIB_ROOT_FSTYPE", "DIB_BOOT_LABEL", "DIB_MOUNTPOINTS"}
+    ),
+    **{
+        name: frozenset({name})
+        for name in (
+            *("DIB_IMAGE_EXTRA_SIZE", "DIB_JOURNAL_SIZE", "DIB_GRUB_TIMEOUT", "DIB_BOOTLOADER_DEFAULT_CMDLINE"),
+            *("DIB_BOOTLOADER_SERIAL_CONSOLE", "DIB_BOOTLOADER_VIRTUAL_TERMINAL", "DIB_BOOTLOADER_USE_SERIAL_CONSOLE"),
+        )
+    },
+}
+WATCHED = ELEMENT_WORDS | SIZE_WORDS | frozenset().union(*DISK_VARIABLES.values())
+
 #: Output type -> file name extension. ``docker`` goes to a daemon, not to a file.
 EXTENSIONS: Mapping[str, str] = {
     "qcow2": ".qcow2",
@@ -118,8 +136,8 @@ class ElementFile:
     """Relative to the element"""
     value: str
     """Digest of the content and the mode; of a link, where it leads"""
-    asks_elements: bool = False
-    """Whether it mentions the list of the image's elements"""
+    mentions: frozenset[str] = frozenset()
+    """Those of WATCHED that are in it"""
 
 
 @dataclass(frozen=True)

@@ -101,20 +101,27 @@ def find(variables: Mapping[str, str], elements: Sequence[ResolvedElement]) -> l
             relative = str(hook.relative_to(element.path))
             if _is_known(element, relative):
                 continue
-            if command := unpinned_command(hook.read_bytes()):
+            strict = not _is_of_a_library(element.path)
+            if command := unpinned_command(hook.read_bytes(), strict=strict):
                 phase = _PHASES.get(relative.partition("/")[0], "root")
                 found.append(Download(element.name, relative, phase, command))
     return found
 
 
-def unpinned_command(content: bytes) -> str | None:
-    """The first command of a hook that downloads and is not pinned, in two words at most; None where there is none."""
+def unpinned_command(content: bytes, *, strict: bool = False) -> str | None:
+    """The first command of a hook that downloads and is not pinned, in two words at most; None where there is none.
+
+    :param strict: any address will do, whatever command it is for
+    """
     if b"\0" in content:
         return "a program that is no script"
     text = content.decode(errors="replace").replace("\\\n", " ")
     for line in text.splitlines():
         # A comment, but not the length of a variable
-        code = _PACKAGE_MANAGER.sub("", re.sub(r"(^|\s)#.*", "", line)).replace('"', "").replace("'", "")
+        code = re.sub(r"(^|\s)#.*", "", line)
+        if strict and "://" in code and not _PINNED.search(code):
+            return "an address"
+        code = _PACKAGE_MANAGER.sub("", code).replace('"', "").replace("'", "")
         if (match := _COMMANDS.search(code)) and not _PINNED.search(code):
             first, *rest = match[0].split()
             return " ".join([first, *rest[-1:]])  # what stands between may be a credential
