@@ -147,7 +147,6 @@ def read(request: Request) -> ImageSpec:
         environment=environment,
         sources=reader.sources,
         kernel=facts.get("kernel"),
-        arch_given=reader.options.get("arch") is not None,
         work_dir=work_dir,
         logfile=logfile,
         packages=_split(reader.options.get("package")),

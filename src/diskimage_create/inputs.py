@@ -72,6 +72,8 @@ class Change:
     new: str | None
 
     def __str__(self) -> str:
+        if self.name.startswith("apt ") and self.old and self.new:
+            return f"{self.name}: new release file"
         kind, _, rest = self.name.partition(":")
         what = f"{kind} {rest.replace(':', ': ', 1)}" if kind in _KINDS else self.name
         if self.old is None:

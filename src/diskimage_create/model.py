@@ -81,7 +81,6 @@ class ImageSpec:
     sources: Mapping[str, Source]
     """Option name -> where its value came from."""
     kernel: str | None = None
-    arch_given: bool = False
     work_dir: Path | None = None
     logfile: Path | None = None
     packages: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ from diskimage_create.dated import resolve_snapshot
 from diskimage_create.errors import DiskImageError, HostError
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
-from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, PhaseTiming
+from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming
 from diskimage_create.progress import Display, Tracker, load_history, save_history
 from diskimage_create.store import Entry, Store, link, reuse, stages
 from diskimage_create.validate.image import open_image
@@ -100,9 +100,13 @@ def build(
     with ExitStack() as stack:
         wait = partial(say, "another build makes this image: waiting for it")
         stack.enter_context(store.building(job.needs.fingerprint, wait))
-        log = stack.enter_context(builds.build_log(plan.spec))
         stored = _stored(job, stack)
-        results = _reuse(job, stored, log) if stored and stored.step == IMAGE else _make(job, stored, log)
+        is_made = stored is not None and stored.step == IMAGE
+        if not is_made:
+            requirements.require(plan, host, job.work_parent)
+        # From here on the log of what was built before is lost.
+        log = stack.enter_context(builds.build_log(plan.spec))
+        results = _reuse(job, stored, log) if stored and is_made else _make(job, stored, log)
     return [result.artifact for result in results]
 
 
@@ -136,10 +140,11 @@ def _stored(job: _Job, stack: ExitStack) -> Entry | None:
                 break
         if job.store.remove_damaged(entry.path, wait=True):
             job.say(f"warning: {entry.title} was damaged in the store: it is removed, and made again")
+    if chosen is None and job.options.offline:
+        reasons = "".join(f"\n  {reason}" for reason in why.reasons)
+        raise HostError(f"nothing that is stored fits this image{reasons}", "build it once without --offline")
     for line in why.explained(chosen, every=job.options.why):
         job.say(line)
-    if chosen is None and job.options.offline:
-        raise HostError("nothing that is stored fits this image", "build it once without --offline")
     return chosen
 
 
@@ -147,36 +152,35 @@ def _reuse(job: _Job, stored: Entry, log: TextIO) -> list[_Result]:
     """Give stored images their names here."""
     spec, started, clock = job.plan.spec, datetime.now(UTC), time.monotonic()
     with workspace(job.work_parent) as work:
-        records = {kind: record.read(stored.path / f"{kind}.json") for kind in spec.types}
-        results = []
-        for kind in spec.types:
-            path, artifact = None, record.artifact_of(records[kind], spec.path_of(kind))
-            if kind == "docker":
-                artifact = replace(artifact, sha256=docker.import_archive(stored.path / kind, spec.docker_target or ""))
-            else:
-                path = work.partial_file(artifact.path)
-                link(stored.path / kind, path)
-            results.append(_Result(path, artifact, records[kind]))
+        found = [_taken(stored, kind, spec, work) for kind in spec.types]
         with (stored.path / "log").open(encoding="utf-8") as made:
             shutil.copyfileobj(made, log)
-        artifacts = [result.artifact for result in results]
-        for number, result in enumerate(results):
-            data = record.reused(
-                result.record,
-                record.first(result.artifact, artifacts),
-                stored.created,
-                started,
-                time.monotonic() - clock,
-            )
-            results[number] = replace(result, record=data)
+        artifacts, seconds = [each.artifact for each in found], time.monotonic() - clock
+        results = []
+        for each in found:
+            all_of_it = record.first(each.artifact, artifacts)
+            data = record.reused(each.record, all_of_it, stored.created, started, seconds)
+            results.append(replace(each, record=data))
         _give_names(work, results)
     return results
+
+
+def _taken(stored: Entry, kind: str, spec: ImageSpec, work: Workspace) -> _Result:
+    """A stored image, on its way to its name here; one for docker is there already."""
+    made = record.read(stored.path / f"{kind}.json")
+    artifact = record.artifact_of(made, spec.path_of(kind))
+    if kind == "docker":
+        assert spec.docker_target is not None
+        digest = docker.import_archive(stored.path / kind, spec.docker_target)
+        return _Result(None, replace(artifact, sha256=digest), made)
+    path = work.partial_file(artifact.path)
+    link(stored.path / kind, path)
+    return _Result(path, artifact, made)
 
 
 def _make(job: _Job, stage: Entry | None, log: TextIO) -> list[_Result]:
     """Build images, from the beginning or from a stage, and store what can be used again."""
     plan, spec, started, clock = job.plan, job.plan.spec, datetime.now(UTC), time.monotonic()
-    requirements.require(plan, job.host, job.work_parent)
     history = spec.cache_dir / "timings" / f"{spec.profile}-{spec.os}-{spec.release}-{spec.arch}.json"
     tracker = Tracker(job.display, load_history(history), stages.finished_phases(stage.step) if stage else ())
     expected = _expectation(plan, job.host)

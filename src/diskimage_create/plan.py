@@ -125,10 +125,8 @@ def _command(spec: ImageSpec, elements: Sequence[str]) -> list[str]:
 
     Its name there is the profile's: it names the manifests in the image, whose content is the same for any output.
     """
-    command = ["disk-image-create"]
-    if spec.arch_given:
-        command += ["-a", spec.arch]
-    command += ["-o", spec.profile, "-t", "raw", "--image-size", str(spec.size_gib)]
+    command = ["disk-image-create", "-a", spec.arch, "-o", spec.profile, "-t", "raw"]
+    command += ["--image-size", str(spec.size_gib)]
     command += ["--image-cache", str(spec.cache_dir)]
     if not spec.tmpfs:
         command.append("--no-tmpfs")

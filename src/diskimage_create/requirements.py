@@ -71,6 +71,7 @@ BASE = (
     _tool("tar", "tar", "base images and archives"),
     _tool("qemu-img", "qemu-utils (qemu-img)", "qcow2, vhd"),
     _tool("ps", "procps", "diskimage-builder's clean-up"),
+    _tool("zstd", "zstd", "stages that a build can be resumed from"),
 )
 #: What a distribution's family needs besides
 BY_FAMILY = {

@@ -152,7 +152,7 @@ def test_the_log_has_every_line_with_the_time_and_no_secret(work: Workspace, mon
     heard: list[str] = []
     assert build.run_build(made, work, Tracker(Lines()), log, {}, heard.append) == work.out / "amphora.raw"
     first, *lines = log.getvalue().splitlines()
-    assert "disk-image-create -o amphora -t raw" in first
+    assert "disk-image-create -a amd64 -o amphora -t raw" in first
     assert all(re.match(r"\d\d:\d\d:\d\d\.\d{6} ", line) for line in (first, *lines))
     assert [line.split(" ", 1)[1] for line in lines] == ["mirror http://u:***@h/d", "done"]
 

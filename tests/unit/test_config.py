@@ -29,7 +29,7 @@ def test_defaults(tmp_path: Path) -> None:
     )  # fmt: skip
     assert spec.path_of("qcow2") == tmp_path / "amphora-x64-haproxy.qcow2"
     assert spec.cache_dir == Path("~/.cache/image-create").expanduser()
-    assert (spec.arch, spec.arch_given, spec.sources["arch"]) == ("amd64", False, Source.HOST)
+    assert (spec.arch, spec.sources["arch"]) == ("amd64", Source.HOST)
     assert (spec.enforce_mac, spec.cpu_pinning, spec.fips, spec.trace) == (False, False, False, 0)
     assert (spec.sshd, spec.tmpfs, spec.compressed) == (True, True, True)
     assert (spec.root_password, spec.work_dir, spec.logfile, spec.docker_target) == (None, None, None, None)

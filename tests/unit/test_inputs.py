@@ -503,7 +503,7 @@ def test_merged_inputs_have_all_of_both(local: Inputs, remote: Inputs) -> None:
         ("option:root_password", "not set", "hmac-sha256:0", "option root_password changed"),
         ("element:vm:finalise.d/50-a:b", "sha256:0", "sha256:1", "element vm: finalise.d/50-a:b changed"),
         ("tool:mmdebstrap", "sha256:0", "not installed", "tool mmdebstrap changed"),
-        ("apt bookworm-security", "sha256:0", "sha256:1", "apt bookworm-security changed"),
+        ("apt bookworm-security", "sha256:0", "sha256:1", "apt bookworm-security: new release file"),
         ("git amphora-agent", "a" * 40, "b" * 40, f"git amphora-agent: {'a' * 40} -> {'b' * 40}"),
         ("downloads of element x: install.d/5", "unknown", None, "downloads of element x: install.d/5 removed"),
     ],

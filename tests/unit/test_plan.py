@@ -67,14 +67,14 @@ def test_the_schema_refuses_what_is_no_plan() -> None:
 
 def test_the_command_of_disk_image_create() -> None:
     bare = plan().command
-    assert bare[:9] == (
-        *("disk-image-create", "-o", "amphora", "-t", "raw", "--image-size", "5", "--image-cache"),
+    assert bare[:11] == (
+        *("disk-image-create", "-a", "amd64", "-o", "amphora", "-t", "raw", "--image-size", "5", "--image-cache"),
         str(Path("~/.cache/image-create").expanduser()),
     )
-    assert bare[9] == "base"
-    said = {"arch": "amd64", "no_tmpfs": True, "trace": 2, "package": ("strace",), "size": "3"}
+    assert bare[11] == "base"
+    said = {"arch": "arm64", "no_tmpfs": True, "trace": 2, "package": ("strace",), "size": "3"}
     full = plan(said).command
-    assert full[1:3] == ("-a", "amd64")
+    assert full[1:3] == ("-a", "arm64")
     assert {"--no-tmpfs", "-p", "strace", "3"} <= set(full)
     assert full.count("-x") == 2
 

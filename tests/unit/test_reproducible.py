@@ -126,21 +126,17 @@ def run_hook(hook: str, target: Path, **variables: str) -> None:
 def test_manifests_say_nothing_of_how_the_build_was_watched(target: Path) -> None:
     manifests = target / "etc/dib-manifests"
     manifests.mkdir(parents=True)
-    (manifests / "dib-manifest-dpkg-my-image").write_text("packages")
-    (manifests / "dib-manifest-git-my-image").write_text("repositories")
-    arguments = "-a amd64 {}-t raw --image-size 5 {}base vm my-o element"
-    (manifests / "dib_arguments").write_text(arguments.format("-o my-image ", "--no-tmpfs -x -x ") + "\n")
+    arguments = "-a amd64 -o amphora -t raw --image-size 5 {}base vm my-o element"
+    (manifests / "dib_arguments").write_text(arguments.format("--no-tmpfs -x -x ") + "\n")
     kept = 'declare -x DIB_OTHER="-o keep --no-tmpfs -x this"\n'
     lines = 'declare -x DIB_DEBUG_TRACE="1"\ndeclare -x DIB_NO_TMPFS="1"\n' + kept
-    said = arguments.format("-o my-image ", "--no-tmpfs -x ")
+    said = arguments.format("--no-tmpfs -x ")
     (manifests / "dib_environment").write_text(f'declare -x DIB_ARGS="{said}"\n{lines}')
     for _ in range(2):
-        run_hook("cleanup.d/13-neutral-manifests", target, IMAGE_NAME="my-image")
+        run_hook("cleanup.d/13-neutral-manifests", target)
     assert {path.name: path.read_text() for path in manifests.iterdir()} == {
-        "dib-manifest-dpkg-image": "packages",
-        "dib-manifest-git-image": "repositories",
-        "dib_arguments": arguments.format("", "") + "\n",
-        "dib_environment": f'declare -x DIB_ARGS="{arguments.format("", "")}"\n{kept}',
+        "dib_arguments": arguments.format("") + "\n",
+        "dib_environment": f'declare -x DIB_ARGS="{arguments.format("")}"\n{kept}',
     }
 
 

@@ -141,31 +141,37 @@ def look_up(store: Store, needs: Needs) -> Why:
 def _fitting(entries: Sequence[Entry], needs: Needs) -> list[Entry]:
     """The newest entry of each step, the furthest step first."""
     usable = [step for step in reversed(STEPS) if step == IMAGE or step in needs.stages]
-    wanted = identities(needs.local if needs.offline else merged(needs.local, needs.remote))
+    wanted = identities(_known(needs.local, needs.remote, needs))
 
-    def identity(entry: Entry) -> str:
-        return identities(entry.local)[entry.step] if needs.offline else entry.identity
+    def fits(entry: Entry, step: str) -> bool:
+        return entry.step == step and identities(_known(entry.local, entry.remote, needs))[step] == wanted[step]
 
-    found = (next((e for e in entries if e.step == step and identity(e) == wanted[step]), None) for step in usable)
+    found = (next((entry for entry in entries if fits(entry, step)), None) for step in usable)
     return [entry for entry in found if entry]
 
 
 def _nearest(entries: Iterable[Entry], needs: Needs) -> Entry | None:
-    """The image, or else the furthest stage, with the fewest differences; of the same kind alone."""
-    candidates = [entry for entry in entries if entry.label == needs.label]
+    """The stored build of the same kind of image that shares the most steps; then with the fewest differences."""
+    wanted = identities(_known(needs.local, needs.remote, needs))
 
-    def distance(entry: Entry) -> tuple[int, int, float]:
-        return -STEPS.index(entry.step), len(_changes(entry, needs)), -entry.created.timestamp()
+    def distance(entry: Entry) -> tuple[int, int, int, float]:
+        its = identities(_known(entry.local, entry.remote, needs))
+        shared = sum(its[step] == wanted[step] for step in STEPS[: STEPS.index(entry.step) + 1])
+        return -shared, -STEPS.index(entry.step), len(_changes(entry, needs)), -entry.created.timestamp()
 
-    return min(candidates, key=distance, default=None)
+    return min((entry for entry in entries if entry.label == needs.label), key=distance, default=None)
+
+
+def _known(local: Inputs, remote: Inputs, needs: Needs) -> Inputs:
+    """The inputs that count: offline, the local ones."""
+    return local if needs.offline else merged(local, remote)
 
 
 def _changes(entry: Entry, needs: Needs) -> list[Change]:
     """What differs in the steps that the entry has gone through."""
-    mine = merged(needs.local, {} if needs.offline else needs.remote)
-    its = merged(entry.local, {} if needs.offline else entry.remote)
+    found = changes(_known(entry.local, entry.remote, needs), _known(needs.local, needs.remote, needs))
     steps = STEPS[: STEPS.index(entry.step) + 1]
-    return [change for change in changes(its, mine) if change.step in steps]
+    return [change for change in found if change.step in steps]
 
 
 def _unknowns(entry: Entry) -> list[str]:
