@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,38 @@ def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "big"
     path.write_bytes(b"x" * (3 << 20))
     assert record.sha256(path) == hashlib.sha256(b"x" * (3 << 20)).hexdigest()
+
+
+def test_a_reused_image_says_so(artifacts: list[Artifact], tmp_path: Path) -> None:
+    stored = made_from(artifacts)
+    record.write(tmp_path / "stored.json", stored)
+    now = [replace(made, path=tmp_path / f"other.{made.type}") for made in artifacts]
+    built, started = datetime(2026, 1, 2, 3, 6, tzinfo=UTC), datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
+    data = record.reused(record.read(tmp_path / "stored.json"), now, built, started, 0.123)
+    assert schema_errors(data, "record") == []
+    assert data["built"] is False
+    assert data["reused_from"] == {"fingerprint": stored["fingerprint"], "built": "2026-01-02T03:06:00+00:00"}
+    assert (data["started"], data["seconds"]) == ("2026-02-03T04:05:00+00:00", 0.1)
+    assert data["image"]["output"] == f"{tmp_path}/other.qcow2"
+    assert [made["path"] for made in data["artifacts"]] == ["other.qcow2", "other.tar"]
+    assert data["validation"]["image"] == "other.qcow2"
+    # All else is as true of it as it was then.
+    said_anew = {"built", "reused_from", "started", "seconds", "image", "artifacts", "validation"}
+    assert {name: data[name] for name in data.keys() - said_anew} == {
+        name: stored[name] for name in stored.keys() - said_anew
+    }
+    assert record.artifact_of(data, now[0].path) == now[0]
+
+
+def test_one_that_was_not_checked_is_not_said_to_be(artifacts: list[Artifact]) -> None:
+    stored = {**made_from(artifacts), "validation": None}
+    data = record.reused(stored, artifacts, datetime.now(UTC), datetime.now(UTC), 0)
+    assert data["validation"] is None
+    assert schema_errors(data, "record") == []
+
+
+def test_reused_and_built_exclude_each_other(artifacts: list[Artifact]) -> None:
+    built = made_from(artifacts)
+    reused = record.reused(built, artifacts, datetime.now(UTC), datetime.now(UTC), 0)
+    assert schema_errors({**reused, "built": True}, "record")
+    assert schema_errors({**built, "built": False}, "record")

@@ -200,6 +200,17 @@ def test_without_an_image_it_is_the_furthest_stage_and_the_steps_after_it_are_no
     ]
 
 
+def test_a_stage_that_shares_more_steps_is_nearer_than_an_image(past: Past) -> None:
+    """The build before the last one that failed says less of what has changed since."""
+    past.build(age=timedelta(hours=2))
+    newer = past.add("pre-install", changed("pre-install"))
+    why = past.why(wanted(changed("pre-install", "install")))
+    assert why.compared_with == newer
+    assert why.explained(newer, every=False) == [
+        "an earlier build of the same did not get to its end; starting after pre-install.d"
+    ]
+
+
 def test_the_newest_of_two_that_are_as_near(past: Past) -> None:
     past.add(IMAGE, changed(IMAGE, to="a"), age=timedelta(hours=2))
     newer = past.add(IMAGE, changed(IMAGE, to="b"), age=timedelta(hours=1))
