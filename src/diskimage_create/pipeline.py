@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from diskimage_create import build as builds
-from diskimage_create import docker, process, profiles, record, remote, requirements, validate
+from diskimage_create import docker, process, profiles, record, remote, requirements, snapshot, validate
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.dated import resolve_snapshot
-from diskimage_create.errors import DiskImageError, HostError
+from diskimage_create.elements import are_unchanged
+from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
 from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming
@@ -103,11 +104,26 @@ def build(
         stored = _stored(job, stack)
         is_made = stored is not None and stored.step == IMAGE
         if not is_made:
+            _refuse_half_a_snapshot(job)
             requirements.require(plan, host, job.work_parent)
+            job = replace(job, needs=job.needs.resumed_from(stored))
         # From here on the log of what was built before is lost.
         log = stack.enter_context(builds.build_log(plan.spec))
-        results = _reuse(job, stored, log) if stored and is_made else _make(job, stored, log)
+        try:
+            results = _reuse(job, stored, log) if stored and is_made else _make(job, stored, log)
+        except (BuildError, ImageRejected) as error:
+            if stored:  # what failed may have its cause in what was stored
+                again = f"it was started after {stored.step}.d: --refresh starts from the beginning"
+                error.hint = f"{error.hint}; {again}" if error.hint else again
+            raise
     return [result.artifact for result in results]
+
+
+def _refuse_half_a_snapshot(job: _Job) -> None:
+    """Which addresses are dated, and must not stay in the image, only the mirror knows."""
+    if job.options.offline and snapshot.TIMESTAMP in job.plan.environment:
+        hint = "leave one of the two out; a finished image would be taken from the store"
+        raise HostError("nothing is built of a snapshot --offline: the mirror has to be asked", hint)
 
 
 def _needs(plan: BuildPlan, options: BuildOptions) -> reuse.Needs:
@@ -122,7 +138,7 @@ def _needs(plan: BuildPlan, options: BuildOptions) -> reuse.Needs:
             plan.spec.cache_dir,
         )
     )
-    return reuse.needs(plan, stages.allowed(plan.resolved), asked, max_age=options.max_age, offline=options.offline)
+    return reuse.needs(plan, stages.reusable(plan.resolved), asked, max_age=options.max_age, offline=options.offline)
 
 
 def _stored(job: _Job, stack: ExitStack) -> Entry | None:
@@ -138,7 +154,7 @@ def _stored(job: _Job, stack: ExitStack) -> Entry | None:
                 stack.push(attempt.pop_all())
                 chosen = entry
                 break
-        if job.store.remove_damaged(entry.path, wait=True):
+        if job.store.remove_damaged(entry.path):
             job.say(f"warning: {entry.title} was damaged in the store: it is removed, and made again")
     if chosen is None and job.options.offline:
         reasons = "".join(f"\n  {reason}" for reason in why.reasons)
@@ -174,7 +190,7 @@ def _taken(stored: Entry, kind: str, spec: ImageSpec, work: Workspace) -> _Resul
         digest = docker.import_archive(stored.path / kind, spec.docker_target)
         return _Result(None, replace(artifact, sha256=digest), made)
     path = work.partial_file(artifact.path)
-    link(stored.path / kind, path)
+    link(stored.path / kind, path, shared=False)
     return _Result(path, artifact, made)
 
 
@@ -213,7 +229,7 @@ def _make(job: _Job, stage: Entry | None, log: TextIO) -> list[_Result]:
             )
             for image, artifact in zip(finished, artifacts, strict=True)
         ]
-        if check and job.options.keep:
+        if check and job.options.keep and IMAGE in job.needs.reusable:
             _store(job, finished, results, Path(log.name))
         _give_names(work, results)
     if stage is None:
@@ -232,7 +248,7 @@ def _saving(job: _Job, stage: Entry | None, work: Workspace) -> Iterator[tuple[C
         variables = stages.resumed(job.plan, stage.path, stage.step, work.path / "elements")
     if job.options.offline:
         variables |= {"DIB_OFFLINE": "1", "UV_OFFLINE": "1"}
-    saver = stages.Saver(job.store, job.needs, work.path / "stages")
+    saver = stages.Saver(job.store, job.needs, work.path / "stages", partial(are_unchanged, job.plan.resolved))
     try:
         if job.options.keep:
             variables |= saver.want(stage.step if stage else None, job.plan.resolved)
@@ -252,8 +268,11 @@ def _store(job: _Job, finished: Sequence[Finished], results: Sequence[_Result], 
             record.write(directory / f"{image.type}.json", result.record)
         shutil.copyfile(log, directory / "log")
 
+    needs = job.needs
     try:
-        job.store.add(IMAGE, job.needs.label, job.needs.local, job.needs.remote, fill)
+        if not are_unchanged(job.plan.resolved):
+            raise DiskImageError("an element has changed meanwhile")
+        job.store.add(IMAGE, needs.label, needs.local, needs.remote, needs.asked, fill)
     except (OSError, DiskImageError) as error:
         job.say(f"warning: the image is not kept in the store: {error}")
 

@@ -43,7 +43,7 @@ def prepare(request: Request, *, to_build: bool = False, problems: Sequence[Prob
         # Elements of ours depend on it. An image without any of them is lent the host's certificates all the same.
         spec = replace(spec, elements=(*spec.elements, "build-host"))
         resolved = elements.resolve(spec.elements, search_path, spec.arch)
-    stages.allowed(resolved)  # what elements say of their hooks can be understood
+    stages.reusable(resolved)  # what elements say of their hooks can be understood
     layout = _block_devices(spec, resolved)
     files = content.files(spec, resolved, request.environ)
     if to_build:

@@ -45,7 +45,7 @@ def _why(plan: BuildPlan) -> Why:
     """What is stored of it, as far as that is known without the network."""
     from diskimage_create.store import Store, reuse, stages
 
-    needs = reuse.needs(plan, stages.allowed(plan.resolved), (), max_age=timedelta.max, offline=True)
+    needs = reuse.needs(plan, stages.reusable(plan.resolved), (), max_age=timedelta.max, offline=True)
     return reuse.look_up(Store(plan.spec.cache_dir), needs)
 
 

@@ -51,6 +51,8 @@ class Entry:
     label: str
     """What image it belongs to, for people"""
     created: datetime
+    asked: datetime
+    """When the network was asked for what it is made of, the stage that it began with included"""
     local: Inputs
     """Of its step, and of those before"""
     remote: Inputs
@@ -152,9 +154,14 @@ class Store:
             finally:
                 path.unlink(missing_ok=True)  # who waits for it notices, and makes a new one
 
-    def add(self, step: str, label: str, local: Inputs, remote: Inputs, fill: Callable[[Path], None]) -> Entry:
+    def add(
+        self, step: str, label: str, local: Inputs, remote: Inputs, asked: datetime, fill: Callable[[Path], None]
+    ) -> Entry:
         """Store what ``fill`` puts into the directory that it is given; an older entry of the identity is replaced.
 
+        One that is in use stays: it is made of the same.
+
+        :param asked: when the network was asked for what it is made of
         :raises OSError: the disk is full, or the like; nothing is left of it then
         """
         self.sweep()
@@ -168,6 +175,7 @@ class Store:
                     "step": step,
                     "label": label,
                     "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "asked": asked.isoformat(timespec="seconds"),
                     "local": {name: dict(local.get(name, {})) for name in steps},
                     "remote": {name: dict(remote.get(name, {})) for name in steps},
                     "files": _digests(made),
@@ -178,7 +186,9 @@ class Store:
                 assert entry is not None
                 place = self._place(step, entry.identity)
                 while not _renamed(made, place):
-                    self._discard(place, wait=True)
+                    if not self._discard(place) and (there := _read(place)):
+                        shutil.rmtree(made)
+                        return there
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
                 raise
@@ -211,17 +221,14 @@ class Store:
         """Remove an entry; returns whether it did: one in use stays."""
         return self._discard(entry.path)
 
-    def remove_damaged(self, path: Path, *, wait: bool = False) -> bool:
-        """Remove an entry's directory, unless an intact one has taken its place; returns whether it did.
+    def remove_damaged(self, path: Path) -> bool:
+        """Remove an entry's directory, unless an intact one has taken its place; returns whether it did."""
+        return self._discard(path, if_=lambda: (now := _read(path)) is None or bool(damaged(now)))
 
-        :param wait: until nobody uses it
-        """
-        return self._discard(path, wait=wait, if_=lambda: (now := _read(path)) is None or bool(damaged(now)))
-
-    def _discard(self, path: Path, *, wait: bool = False, if_: Callable[[], bool] = lambda: True) -> bool:
+    def _discard(self, path: Path, *, if_: Callable[[], bool] = lambda: True) -> bool:
         self._check_tag()
         try:
-            lock = _locked(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (FileNotFoundError, BlockingIOError):
             return False
         with lock:
@@ -265,6 +272,7 @@ def _read(path: Path) -> Entry | None:
             step=data["step"],
             label=data["label"],
             created=datetime.fromisoformat(data["created"]),
+            asked=datetime.fromisoformat(data["asked"]),
             local=data["local"],
             remote=data["remote"],
             files=data["files"],

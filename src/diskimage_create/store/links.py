@@ -12,23 +12,25 @@ from pathlib import Path
 _FICLONE = 0x40049409
 
 
-def link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path, *, shared: bool = True) -> None:
     """The same content under another name: a reflink where the file system can, else a hard link, else a copy.
 
+    :param shared: False makes no hard link, so that a change of one in place is none of the other
     :raises FileExistsError: the target is there
     """
     with source.open("rb") as original, target.open("xb") as clone, suppress(OSError):
         fcntl.ioctl(clone, _FICLONE, original.fileno())
         return
     target.unlink()
+    if shared:
+        with suppress(OSError):
+            os.link(source, target)
+            return
     try:
-        os.link(source, target)
-    except OSError:
-        try:
-            _copy(source, target)
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
+        _copy(source, target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _copy(source: Path, target: Path) -> None:

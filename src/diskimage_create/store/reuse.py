@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,8 @@ from diskimage_create.store import Entry, Store
 
 #: Value of an input that cannot be known
 UNKNOWN = "unknown"
+#: By how much the clocks of machines that share a store may differ
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,10 @@ class Needs:
     label: str
     local: Inputs
     remote: Inputs
-    stages: tuple[str, ...]
-    """Those that may stand in for running hooks"""
+    reusable: tuple[str, ...]
+    """The steps that may be taken from the store"""
+    asked: datetime
+    """When the network was asked for the remote inputs"""
     max_age: timedelta
     offline: bool = False
     """Take what fits the local inputs: the network is not asked"""
@@ -32,6 +36,13 @@ class Needs:
     def fingerprint(self) -> str:
         """The identity of the image."""
         return identities(merged(self.local, self.remote))[IMAGE]
+
+    def resumed_from(self, stage: Entry | None) -> Needs:
+        """The needs of a build that begins with a stage: what is in that is as old as it was there."""
+        if stage is None:
+            return self
+        remote = stage.remote if self.offline else self.remote
+        return replace(self, remote=remote, asked=min(self.asked, stage.asked))
 
 
 @dataclass(frozen=True)
@@ -108,26 +119,26 @@ class Why:
 
 
 def needs(
-    plan: BuildPlan, stages: tuple[str, ...], asked: Iterable[RemoteInput], *, max_age: timedelta, offline: bool
+    plan: BuildPlan, reusable: tuple[str, ...], answers: Iterable[RemoteInput], *, max_age: timedelta, offline: bool
 ) -> Needs:
     """What a plan depends on.
 
-    :param stages: those that may stand in for running hooks
-    :param asked: what the network said; what it could not say has the same value every time
+    :param reusable: the steps that may be taken from the store
+    :param answers: what the network said, just now; what it could not say has the same value every time
     """
     spec = plan.spec
     remote: dict[str, dict[str, str]] = {step: {} for step in STEPS}
-    for each in asked:
+    for each in answers:
         remote[each.phase][each.name] = UNKNOWN if each.value is None else each.value
     label = f"{spec.profile} {spec.distribution} {spec.release} {spec.arch}"
-    return Needs(label, plan.inputs, remote, stages, max_age, offline)
+    return Needs(label, plan.inputs, remote, reusable, datetime.now(UTC), max_age, offline)
 
 
 def look_up(store: Store, needs: Needs) -> Why:
     """Find what fits, and compare with what fits nearly."""
     entries = store.entries()
     fitting = _fitting(entries, needs)
-    fresh = [entry for entry in fitting if not _unknowns(entry) or _age(entry) <= needs.max_age or needs.offline]
+    fresh = [entry for entry in fitting if needs.offline or _is_fresh(entry, needs)]
     expired = [_expired(entry) for entry in fitting if entry not in fresh]
     nearest = _nearest(entries, needs)
     return Why(
@@ -140,7 +151,7 @@ def look_up(store: Store, needs: Needs) -> Why:
 
 def _fitting(entries: Sequence[Entry], needs: Needs) -> list[Entry]:
     """The newest entry of each step, the furthest step first."""
-    usable = [step for step in reversed(STEPS) if step == IMAGE or step in needs.stages]
+    usable = [step for step in reversed(STEPS) if step in needs.reusable]
     wanted = identities(_known(needs.local, needs.remote, needs))
 
     def fits(entry: Entry, step: str) -> bool:
@@ -178,8 +189,13 @@ def _unknowns(entry: Entry) -> list[str]:
     return [name for step in STEPS for name, value in entry.remote.get(step, {}).items() if value == UNKNOWN]
 
 
+def _is_fresh(entry: Entry, needs: Needs) -> bool:
+    """Whether what cannot be known of an entry is young enough to be trusted; one from the future is not."""
+    return not _unknowns(entry) or -_CLOCKS_DIFFER <= _age(entry) <= needs.max_age
+
+
 def _age(entry: Entry) -> timedelta:
-    return datetime.now(UTC) - entry.created
+    return datetime.now(UTC) - entry.asked
 
 
 def _expired(entry: Entry) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from diskimage_create import process
 from diskimage_create.errors import DiskImageError, InputError, Problem
-from diskimage_create.model import STAGES, BuildPlan, ResolvedElement
+from diskimage_create.model import STAGES, STEPS, BuildPlan, ResolvedElement
 from diskimage_create.store import Store
 from diskimage_create.store.reuse import Needs
 
@@ -43,6 +43,8 @@ _AGAIN: Mapping[str, frozenset[str]] = {
 }
 #: What the hook elements/stages/stages/save prints
 _SAVED = re.compile(r"diskimage-create: stage (?P<stage>\S+) is saved$")
+#: A build needs room besides its stages, which are compressed one by one
+_ROOM_BYTES = 4 * 2**30
 #: It links hooks into install.d, which are not to run once more.
 _SORTS_INSTALL = "extra-data.d/99-enable-install-types"
 
@@ -52,8 +54,8 @@ def finished_phases(stage: str) -> tuple[str, ...]:
     return tuple(phase for name in STAGES[: STAGES.index(stage) + 1] for phase in _PHASES[name])
 
 
-def allowed(resolved: Iterable[ResolvedElement]) -> tuple[str, ...]:
-    """The stages of an image that may stand in for running its hooks.
+def reusable(resolved: Iterable[ResolvedElement]) -> tuple[str, ...]:
+    """The steps of a build that may be taken from the store instead of running their hooks.
 
     :raises InputError: an element's ``.nostage`` cannot be understood
     """
@@ -67,7 +69,7 @@ def allowed(resolved: Iterable[ResolvedElement]) -> tuple[str, ...]:
         if phases.intersection(_PHASES[stage]):
             break
         kept.append(stage)
-    return tuple(kept)
+    return tuple(kept) if never else STEPS
 
 
 def _never(element: ResolvedElement) -> frozenset[str]:
@@ -141,6 +143,16 @@ def names_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
     return sorted({f"./{file.path}" for file in files if not file.value.startswith("directory")})
 
 
+def sums_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
+    """The same files with their digests, as sha256sum checks them; those directly in elements overwrite each other."""
+    files = sorted((file.path, file.value) for element in resolved for file in element.files if "/" in file.path)
+    return [
+        f"{match[1]}  {path}"
+        for path, value in files
+        if (match := re.match(r"sha256:([0-9a-f]{64}) ", value)) and not set(path) & set("\\\n\r")
+    ]
+
+
 def resumed_elements(
     resolved: Sequence[ResolvedElement], search_path: Sequence[Path], stage: str, directory: Path
 ) -> list[Path]:
@@ -195,8 +207,15 @@ def _copy_package_lists(source: Path, target: Path) -> None:
 class Saver:
     """Takes the stages that a build saves into the store, while the build goes on."""
 
-    def __init__(self, store: Store, needs: Needs, directory: Path) -> None:
+    def __init__(self, store: Store, needs: Needs, directory: Path, is_current: Callable[[], bool]) -> None:
+        """Prepare to save stages.
+
+        :param needs: what they depend on
+        :param directory: where the build leaves them
+        :param is_current: whether all of that is still what it was
+        """
         self.problems: list[str] = []
+        self._is_current = is_current
         self._store = store
         self._needs = needs
         self._directory = directory
@@ -206,11 +225,17 @@ class Saver:
 
     def want(self, after: str | None, resolved: Iterable[ResolvedElement]) -> dict[str, str]:
         """Ask the build for the stages after one, or for all; returns the variables that it needs for that."""
-        wanted = [stage for stage in self._needs.stages if after is None or STAGES.index(stage) > STAGES.index(after)]
-        names = b"".join(os.fsencode(f"{name}\n") for name in names_in_hooks(resolved))
+        later = STAGES if after is None else STAGES[STAGES.index(after) + 1 :]
+        wanted = [stage for stage in later if stage in self._needs.reusable]
         self._directory.mkdir()
+        if wanted and shutil.disk_usage(self._directory).free < _ROOM_BYTES:
+            self.problems.append(f"stages are not kept: {self._directory.parent.parent} has no room for them")
+            wanted = []
+        names = b"".join(os.fsencode(f"{name}\n") for name in names_in_hooks(resolved))
+        sums = b"".join(os.fsencode(f"{line}\n") for line in sums_in_hooks(resolved))
         for stage in wanted:
             (self._directory / f"{stage}.elements").write_bytes(names)
+            (self._directory / f"{stage}.sha256").write_bytes(sums)
         return {"DISKIMAGE_CREATE_STAGES": str(self._directory)}
 
     def line(self, text: str) -> None:
@@ -227,8 +252,10 @@ class Saver:
     def _keep(self, stage: str) -> None:
         packed = [self._directory / f"{stage}.{part}.tar" for part in ("root", "hooks")]
         try:
+            if not self._is_current():
+                raise DiskImageError("an element has changed meanwhile")
             needs = self._needs
-            self._store.add(stage, needs.label, needs.local, needs.remote, partial(_compress, packed))
+            self._store.add(stage, needs.label, needs.local, needs.remote, needs.asked, partial(_compress, packed))
         except (OSError, DiskImageError) as error:
             self.problems.append(f"the stage after {stage}.d is not kept: {error}")
         finally:
