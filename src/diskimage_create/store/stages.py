@@ -144,12 +144,18 @@ def names_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
 
 
 def sums_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
-    """The same files with their digests, as sha256sum checks them; those directly in elements overwrite each other."""
-    files = sorted((file.path, file.value) for element in resolved for file in element.files if "/" in file.path)
+    """The same files with their digests, as sha256sum checks them.
+
+    Files directly in elements overwrite each other there; tests are left behind.
+    """
+    files = sorted((file.path, file.value) for element in resolved for file in element.files)
     return [
         f"{match[1]}  {path}"
         for path, value in files
-        if (match := re.match(r"sha256:([0-9a-f]{64}) ", value)) and not set(path) & set("\\\n\r")
+        if (match := re.match(r"sha256:([0-9a-f]{64}) ", value))
+        and "/" in path
+        and not path.startswith("tests/")
+        and not set(path) & set("\\\n\r")
     ]
 
 
