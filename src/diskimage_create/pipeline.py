@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from diskimage_create import build as builds
 from diskimage_create import docker, process, profiles, record, remote, requirements, snapshot, validate
@@ -102,20 +102,7 @@ def build(
         wait = partial(say, "another build makes this image: waiting for it")
         stack.enter_context(store.building(job.needs.fingerprint, wait))
         stored = _stored(job, stack)
-        is_made = stored is not None and stored.step == IMAGE
-        if not is_made:
-            _refuse_half_a_snapshot(job)
-            requirements.require(plan, host, job.work_parent)
-            job = replace(job, needs=job.needs.resumed_from(stored))
-        # From here on the log of what was built before is lost.
-        log = stack.enter_context(builds.build_log(plan.spec))
-        try:
-            results = _reuse(job, stored, log) if stored and is_made else _make(job, stored, log)
-        except (BuildError, ImageRejected) as error:
-            if stored:  # what failed may have its cause in what was stored
-                again = f"it was started after {stored.step}.d: --refresh starts from the beginning"
-                error.hint = f"{error.hint}; {again}" if error.hint else again
-            raise
+        results = _reuse(job, stored) if stored and stored.step == IMAGE else _make(job, stored)
     return [result.artifact for result in results]
 
 
@@ -164,10 +151,10 @@ def _stored(job: _Job, stack: ExitStack) -> Entry | None:
     return chosen
 
 
-def _reuse(job: _Job, stored: Entry, log: TextIO) -> list[_Result]:
+def _reuse(job: _Job, stored: Entry) -> list[_Result]:
     """Give stored images their names here."""
     spec, started, clock = job.plan.spec, datetime.now(UTC), time.monotonic()
-    with workspace(job.work_parent) as work:
+    with builds.build_log(spec) as log, workspace(job.work_parent) as work:
         found = [_taken(stored, kind, spec, work) for kind in spec.types]
         with (stored.path / "log").open(encoding="utf-8") as made:
             shutil.copyfileobj(made, log)
@@ -194,13 +181,18 @@ def _taken(stored: Entry, kind: str, spec: ImageSpec, work: Workspace) -> _Resul
     return _Result(path, artifact, made)
 
 
-def _make(job: _Job, stage: Entry | None, log: TextIO) -> list[_Result]:
+def _make(job: _Job, stage: Entry | None) -> list[_Result]:
     """Build images, from the beginning or from a stage, and store what can be used again."""
     plan, spec, started, clock = job.plan, job.plan.spec, datetime.now(UTC), time.monotonic()
+    _refuse_half_a_snapshot(job)
+    requirements.require(plan, job.host, job.work_parent)
+    job = replace(job, needs=job.needs.resumed_from(stage))
     history = spec.cache_dir / "timings" / f"{spec.profile}-{spec.os}-{spec.release}-{spec.arch}.json"
     tracker = Tracker(job.display, load_history(history), stages.finished_phases(stage.step) if stage else ())
     expected = _expectation(plan, job.host)
-    with ExitStack() as stack:
+    with _doubting(stage), ExitStack() as stack:
+        # From here on the log of what was built before is lost.
+        log = stack.enter_context(builds.build_log(spec))
         work = stack.enter_context(workspace(job.work_parent))
         with _saving(job, stage, work) as (listen, variables):
             raw = builds.run_build(plan, work, tracker, log, variables, listen)
@@ -235,6 +227,18 @@ def _make(job: _Job, stage: Entry | None, log: TextIO) -> list[_Result]:
     if stage is None:
         save_history(history, tracker.timings)
     return results
+
+
+@contextmanager
+def _doubting(stage: Entry | None) -> Iterator[None]:
+    """Say of a failure that its cause may be in what was stored."""
+    try:
+        yield
+    except (BuildError, ImageRejected) as error:
+        if stage:
+            again = f"it was started after {stage.step}.d: --refresh starts from the beginning"
+            error.hint = f"{error.hint}; {again}" if error.hint else again
+        raise
 
 
 @contextmanager
