@@ -29,7 +29,7 @@ from diskimage_create.elements import are_unchanged
 from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
-from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming
+from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming, RemoteInput
 from diskimage_create.progress import Display, Tracker, load_history, save_history
 from diskimage_create.store import Entry, Store, link, reuse, stages
 from diskimage_create.validate.image import open_image
@@ -115,17 +115,11 @@ def _refuse_half_a_snapshot(job: _Job) -> None:
 
 def _needs(plan: BuildPlan, options: BuildOptions) -> reuse.Needs:
     """The inputs of a plan, completed by those that only the network knows."""
-    asked = (
-        ()
-        if options.offline
-        else remote.resolve(
-            {name: setting.value for name, setting in plan.environment.items()},
-            plan.resolved,
-            plan.spec,
-            plan.spec.cache_dir,
-        )
-    )
-    return reuse.needs(plan, stages.reusable(plan.resolved), asked, max_age=options.max_age, offline=options.offline)
+    answers: Sequence[RemoteInput] = ()
+    if not options.offline:
+        environment = {name: setting.value for name, setting in plan.environment.items()}
+        answers = remote.resolve(environment, plan.resolved, plan.spec, plan.spec.cache_dir)
+    return reuse.needs(plan, stages.reusable(plan.resolved), answers, max_age=options.max_age, offline=options.offline)
 
 
 def _stored(job: _Job, stack: ExitStack) -> Entry | None:
