@@ -508,13 +508,19 @@ def test_the_amphora_downloads_nothing_unknown(os_name: str, branch: str | None)
 
 def test_another_element_of_a_known_name_is_not_known(tmp_path: Path) -> None:
     hook = "install.d/amphora-agent-source-install/75-amphora-agent"
-    own = element(tmp_path, "amphora-agent", {hook: (OURS / "amphora-agent" / hook).read_text()})
+    own = element(tmp_path, "amphora-agent", {hook: (OURS / "amphora-agent" / hook).read_text() + "# changed\n"})
     types = ResolvedElement("install-types", tmp_path, "")
     found = downloads.find({}, [own, types])
     assert [(download.hook, download.phase) for download in found] == [(hook, "install")]
     assert downloads.find({"DIB_INSTALLTYPE_amphora_agent": "pypi"}, [own, types]) == []
     assert downloads.find({"DIB_DEFAULT_INSTALLTYPE": "package"}, [own, types]) == []
     assert downloads.find({}, [own]) == []
+
+
+def test_the_same_hook_in_a_copy_of_the_element_is_known(tmp_path: Path) -> None:
+    hook = "install.d/amphora-agent-source-install/75-amphora-agent"
+    copy = element(tmp_path, "amphora-agent", {hook: (OURS / "amphora-agent" / hook).read_text()})
+    assert downloads.find({}, [copy, ResolvedElement("install-types", tmp_path, "")]) == []
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,10 @@ def find(variables: Mapping[str, str], elements: Sequence[ResolvedElement]) -> l
     for element in sorted(elements, key=lambda element: element.name):
         for hook in _hooks(element.path, variables, names):
             relative = str(hook.relative_to(element.path))
-            if _is_known(element, relative):
+            ours = _is_of_a_library(element.path, relative)
+            if ours and f"{element.name}/{relative}" in _KNOWN:
                 continue
-            strict = not _is_of_a_library(element.path)
-            if command := unpinned_command(hook.read_bytes(), strict=strict):
+            if command := unpinned_command(hook.read_bytes(), strict=not ours):
                 phase = _PHASES.get(relative.partition("/")[0], "root")
                 found.append(Download(element.name, relative, phase, command))
     return found
@@ -128,20 +128,20 @@ def unpinned_command(content: bytes, *, strict: bool = False) -> str | None:
     return None
 
 
-def _is_known(element: ResolvedElement, hook: str) -> bool:
-    """Whether the table speaks of this very hook, and not of another element with the same name."""
-    return f"{element.name}/{hook}" in _KNOWN and _is_of_a_library(element.path)
-
-
-def _is_of_a_library(element: Path) -> bool:
-    return element.parent in (OURS.resolve(), builtin().resolve())
+def _is_of_a_library(element: Path, file: str) -> bool:
+    """Whether a file is one of this project or of diskimage-builder, as it is there or in a copy of the element."""
+    content = (element / file).read_bytes()
+    originals = (library / element.name / file for library in (OURS, builtin()))
+    return any(original.is_file() and original.read_bytes() == content for original in originals)
 
 
 def _hooks(element: Path, variables: Mapping[str, str], names: Collection[str]) -> Iterator[Path]:
     for directory in _PHASES:
         yield from _executables(element / directory)
-    if not _is_of_a_library(element):  # the libraries' are called by hooks which give themselves away
-        yield from (path for path in sorted((element / _PROGRAMS).glob("*")) if path.is_file())
+    for path in sorted((element / _PROGRAMS).glob("*")):
+        # The libraries' are called by hooks which give themselves away.
+        if path.is_file() and not _is_of_a_library(element, f"{_PROGRAMS}/{path.name}"):
+            yield path
     if "install-types" in names:
         for path in sorted((element / "install.d").glob("*-install")):
             if path.is_dir() and _is_chosen(path.name, variables):
