@@ -6,10 +6,12 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,12 +58,20 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "TMPDIR": str(SCRATCH), **(extra or {})}
 
 
-def run_build(directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Built:
-    """Build an amphora in a directory; the package cache is shared by all builds of the run."""
-    cache = directory.parent / "cache"
-    command = [*COMMAND, "--cache-dir", str(cache), *arguments]
+def command(directory: Path, *arguments: str) -> list[str]:
+    """The command line that builds in a directory; packages and the store are shared by all builds of the run."""
+    return [*COMMAND, "--cache-dir", str(directory.parent / "cache"), *arguments]
+
+
+def run_build(
+    directory: Path, *arguments: str, env: Mapping[str, str] | None = None, within: Sequence[str] = ()
+) -> Built:
+    """Build an amphora in a directory.
+
+    :param within: a command that runs this one
+    """
     done = subprocess.run(
-        command,
+        [*within, *command(directory, *arguments)],
         cwd=directory,
         env=clean_environment(env),
         capture_output=True,
@@ -70,6 +80,51 @@ def run_build(directory: Path, *arguments: str, env: Mapping[str, str] | None = 
         check=False,
     )
     return Built(directory, done.stdout, done.stderr, done.returncode)
+
+
+def start_build(directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Begin to build; what it prints is to be read."""
+    pipe = subprocess.PIPE
+    environment = clean_environment(env)
+    return subprocess.Popen(
+        command(directory, *arguments), cwd=directory, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def stop_build(
+    directory: Path,
+    step: str,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    signum: signal.Signals = signal.SIGINT,
+    ready: Callable[[], object] | None = None,
+) -> Built:
+    """Build until a step has begun, and then send a signal.
+
+    :param step: phase and script, as they are printed
+    :param ready: what has to be true, too, before the signal is sent; by default the step goes on for a moment
+    """
+    over = threading.Event()
+
+    def stop() -> None:
+        if ready is None:
+            over.wait(0.7)
+        while ready and not ready() and not over.wait(0.01):
+            pass
+        build.send_signal(signum)
+
+    printed = []
+    with start_build(directory, *arguments, env=env) as build:
+        assert build.stderr is not None
+        watchdog = threading.Timer(PATIENCE, build.kill)
+        watchdog.start()
+        for line in build.stderr:
+            printed.append(line)
+            if step in line:
+                threading.Thread(target=stop).start()
+        over.set()
+        watchdog.cancel()
+    return Built(directory, "", "".join(printed), build.returncode)
 
 
 def leftovers() -> set[str]:

@@ -20,10 +20,10 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bookworm(builds: Path) -> Built:
-    """The Debian 12 amphora, as qcow2 and as tar."""
+    """The Debian 12 amphora, as qcow2 and as tar; its stages and itself are in the store of the run."""
     directory = builds / "bookworm"
     directory.mkdir()
-    built = run_build(directory, "-i", "debian", "-d", "bookworm", "-t", "qcow2,tar")
+    built = run_build(directory, "-i", "debian", "-d", "bookworm", "-t", "qcow2,tar", env=REPRODUCIBLE)
     assert built.returncode == 0, built.stderr[-4000:]
     return built
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from building import COMMAND, PATIENCE, clean_environment, run_build
+from building import run_build, stop_build
 
 from diskimage_create.validate.image import open_image
 
@@ -53,21 +53,9 @@ def element(directory: Path, name: str, hook: str, script: str) -> dict[str, str
     ],
 )
 def test_an_interrupted_build_leaves_nothing(directory: Path, step: str, signum: signal.Signals) -> None:
-    command = [*COMMAND, "--cache-dir", str(directory.parent / "cache"), *BOOKWORM]
-    build = subprocess.Popen(
-        command, cwd=directory, env=clean_environment(SMALL), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert build.stderr is not None
-    watchdog = threading.Timer(PATIENCE, build.kill)
-    watchdog.start()
-    printed = []
-    for line in build.stderr:
-        printed.append(line)
-        if step in line:
-            threading.Timer(0.7, build.send_signal, [signum]).start()
-    watchdog.cancel()
-    assert build.wait() == 130, "".join(printed)
-    assert f"interrupted by {signum.name}" in printed[-1]
+    built = stop_build(directory, step, *BOOKWORM, env=SMALL, signum=signum)
+    assert built.returncode == 130, built.stderr
+    assert f"interrupted by {signum.name}" in built.stderr.splitlines()[-1]
     assert untouched(directory)
     assert sorted(path.name for path in directory.iterdir()) == ["amphora-x64-haproxy.log", "amphora-x64-haproxy.qcow2"]
 
