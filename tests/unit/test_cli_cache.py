@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def add(store: Store, number: int, step: str = "root", days: int = 0, size: int 
     def fill(directory: Path) -> None:
         (directory / "file").write_bytes(bytes(size))
 
-    entry = store.add(step, "amphora debian trixie amd64", {"root": {"option:x": str(number)}}, {}, fill)
+    local = {"root": {"option:x": str(number)}}
+    entry = store.add(step, "amphora debian trixie amd64", local, {}, datetime.now(UTC), fill)
     seconds = entry.used.timestamp() - days * 86400
     os.utime(entry.path / MANIFEST, (seconds, seconds))
     return entry
@@ -257,8 +259,9 @@ def stored(store: Store, capsys: Any, *arguments: str) -> None:
         patch.setattr("diskimage_create.cli.build.stop_on_signals", lambda: None)
         assert cli.main(["build", *PLAN[1:], *arguments]) == 0
     capsys.readouterr()
+    label, local = "amphora debian trixie amd64", plans[0].inputs
     for step in ("root", "pre-install", IMAGE):
-        store.add(step, "amphora debian trixie amd64", plans[0].inputs, {}, lambda made: (made / "x").touch())
+        store.add(step, label, local, {}, datetime.now(UTC), lambda made: (made / "x").touch())
 
 
 def test_why_as_text(store: Store, capsys: Any) -> None:

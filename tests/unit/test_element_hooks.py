@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from diskimage_create.config import setting
 from diskimage_create.elements import OURS
+from diskimage_create.model import Source
 
 pytestmark = pytest.mark.subprocess("runs hooks of elements")
 
@@ -53,6 +55,38 @@ def test_credentials_and_places_of_the_host_leave_the_manifests(tmp_path: Path, 
     assert "/home/me" not in everything
     assert everything.count(kept) == 2
     assert (sources / "default.list").read_text() == "deb https://mirror.example/ubuntu noble main\n"
+
+
+#: Names of variables that hold a secret, and of some that look alike; config has the same rule
+SECRET = (
+    *("DIB_PASSWORD_X", "DIB_MY_PASSWD", "DIB_PASSPHRASE", "DIB_LUKS_PASSPHRASE_2", "DIB_MY_SECRETS", "DIB_TOKEN"),
+    *("DIB_CREDENTIALS", "DIB_API_KEY", "DIB_APIKEY", "DIB_AWS_ACCESS_KEY_ID", "DIB_PRIVATE_KEY", "DIB_PRIVATEKEY_2"),
+    *(
+        "DIB_X_PASS",
+        "DIB_PASS",
+        "DIB_PASS_X",
+        "DIB_PWD",
+        "DIB_MY_PWD_2",
+        "DIB_AUTH",
+        "DIB_REGISTRY_AUTH",
+        "DIB_my_token",
+    ),
+    *("DIB_agent_pass", "DIB_Api_Key"),
+)
+NOT_SECRET = (
+    *("DIB_APT_KEYRING", "DIB_ADD_APT_KEYS", "DIB_DEV_USER_AUTHORIZED_KEYS", "DIB_BYPASS", "DIB_COMPASS_X"),
+    *("DIB_AUTHOR", "DIB_PASSIVE", "DIB_KEY", "DIB_KEYMAP", "DIB_RELEASE", "DIB_OFFLINE_X"),
+)
+
+
+def test_every_secret_variable_leaves_the_manifests_and_no_other_one(tmp_path: Path, sudo: Path) -> None:
+    manifest = tmp_path / "target/etc/dib-manifests/dib_environment"
+    manifest.parent.mkdir(parents=True)
+    names = (*SECRET, *NOT_SECRET, "DIB_OFFLINE", "DIB_NO_TIMESTAMP")
+    manifest.write_text("".join(f'declare -x {name}="x"\n' for name in names))
+    run_hook("build-host/cleanup.d/12-redact-credentials", sudo, TARGET_ROOT=str(tmp_path / "target"))
+    assert manifest.read_text() == "".join(f'declare -x {name}="x"\n' for name in NOT_SECRET)
+    assert [name for name in names if setting(name, "x", Source.FLAG).secret] == list(SECRET)
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -20,7 +20,18 @@ from diskimage_create.cli.plan import _as_text
 from diskimage_create.config import setting
 from diskimage_create.errors import InputError
 from diskimage_create.inputs import Change, changes, identities, keyed, local_inputs, merged, step_of
-from diskimage_create.model import IMAGE, STEPS, ImageSpec, Inputs, ResolvedElement, Setting, Source
+from diskimage_create.model import (
+    DISK_VARIABLES,
+    IMAGE,
+    STEPS,
+    WATCHED,
+    ElementFile,
+    ImageSpec,
+    Inputs,
+    ResolvedElement,
+    Setting,
+    Source,
+)
 from diskimage_create.store import Store, reuse
 
 DEBIAN = {"os": "debian", "output": "/tmp/amphora"}
@@ -130,6 +141,8 @@ def removed(path: Path) -> Callable[[], object]:
     return undo
 
 
+#: Inputs of the first step whose files mention them
+MOVES = ("option:elements", "option:size_gib")
 #: They make it another closure, or are no input
 _LEFT_ALONE = frozenset({"element-deps", "element-provides", "__pycache__"})
 
@@ -153,8 +166,8 @@ def test_a_change_of_any_file_reaches_its_step_and_the_later_ones(
     inside = str(path.relative_to(copied / element))
     step = step_of(str(Path(inside).with_name("zz-one-more")) if change is added_beside else inside)
     assert differing(before, now) == steps_from(step)
-    # The list of elements belongs to the first step with a hook that asks for it.
-    own = [change for change in named if change.name != "option:elements"]
+    # What some files alone mention belongs to the first step with one that does: test_what_only_some_files_mention.
+    own = [change for change in named if change.name not in MOVES]
     assert {change.step for change in own} == {step}
     assert all(change.name.startswith(f"element:{element}:") for change in own)
     assert of(spec, resolve(spec, copied)) == before
@@ -169,10 +182,16 @@ def test_one_more_element_is_felt_where_its_files_are_and_by_who_asks_for_all(co
     assert {change.name for change in named if change.step == IMAGE} == {
         "element:mine:finalise.d",
         "element:mine:finalise.d/50-x",
+        "option:element-list",
     }
     (other,) = (change for change in named if change.step != IMAGE)
     assert other.name == "option:elements"
-    asking = {step_of(file.path) for element in resolve(spec, copied) for file in element.files if file.asks_elements}
+    asking = {
+        step_of(file.path)
+        for element in resolve(spec, copied)
+        for file in element.files
+        if file.mentions & {"IMAGE_ELEMENT", "get_image_element_array"}
+    }
     assert other.step == min(asking, key=STEPS.index)
 
 
@@ -188,6 +207,99 @@ def own(tmp_path: Path) -> Path:
 def of_own(own: Path) -> Inputs:
     spec = read(DEBIAN | {"element": ("mine",)})
     return of(spec, resolve(spec, own.parent, elements.OURS, elements.builtin()))
+
+
+def test_the_order_of_the_elements_is_an_input_of_the_image() -> None:
+    """It is an argument of disk-image-create's, which the manifests in the image show; nothing else depends on it."""
+    one, two = (
+        plan(DEBIAN | {"element": names}).inputs for names in (("local-config", "devuser"), ("devuser", "local-config"))
+    )
+    assert [change.name for change in changes(one, two)] == ["option:element-list"]
+    assert differing(one, two) == {IMAGE}
+    assert "local-config devuser" in one[IMAGE]["option:element-list"]
+
+
+#: Word in a file -> the input that the file's step has then, and a later one has without
+MENTIONED = {
+    "$DIB_IMAGE_SIZE": "option:size_gib",
+    "$IMAGE_ELEMENT": "option:elements",
+    "$(get_image_element_array)": "option:elements",
+    **{f"${name}": f"environment:{name}" for name in DISK_VARIABLES},
+    **{f"${name}": "environment:DIB_BLOCK_DEVICE_CONFIG" for name in DISK_VARIABLES["DIB_BLOCK_DEVICE_CONFIG"]},
+}
+
+
+@pytest.mark.parametrize("word", MENTIONED)
+@pytest.mark.parametrize(
+    ("path", "step"),
+    [
+        ("bin/x", "root"),
+        ("environment.d/10-x", "root"),
+        ("pre-install.d/50-x", "pre-install"),
+        ("static/etc/x", "install"),
+        ("finalise.d/50-x", IMAGE),
+        ("README.rst", IMAGE),
+    ],
+)
+def test_what_only_some_files_mention_is_felt_from_the_first_of_them(
+    word: str, path: str, step: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine" / path
+    file.parent.mkdir(parents=True)
+    file.write_text(f"#!/bin/sh\necho {word}\n")
+    files = elements.files(tmp_path / "mine")
+    (found,) = (each for each in files if each.path == path)
+    assert word.strip("$()") in found.mentions
+    # What comes with us mentions some of it early.
+    mine = ResolvedElement("mine", tmp_path / "mine", "", files)
+    later = ResolvedElement("later", tmp_path, "", (ElementFile("cleanup.d/10-x", "x", WATCHED),))
+    environment = {name: Setting("x", Source.FLAG) for name in DISK_VARIABLES}
+    made = local_inputs(read(DEBIAN), (mine, later), environment, {}, KEY)
+    assert [each for each in STEPS if MENTIONED[word] in made[each]] == [step]
+    # Nothing else moves along.
+    moving = {*MENTIONED.values()} - {MENTIONED[word]}
+    others = {name for name in moving if name not in made[IMAGE]}
+    assert others <= ({"environment:DIB_BLOCK_DEVICE_CONFIG"} if "BLOCK" in word else set())
+
+
+def test_what_nobody_mentions_is_felt_by_the_image_alone() -> None:
+    environment = {name: Setting("x", Source.FLAG) for name in DISK_VARIABLES}
+    made = local_inputs(read(DEBIAN), (), environment, {}, KEY)
+    assert made[IMAGE].keys() >= set(MENTIONED.values())
+
+
+@pytest.mark.parametrize("name", ["block-device-mine", "bootloader", "bootloader-mine"])
+def test_defaults_of_who_makes_the_disk_are_not_read_earlier(name: str, tmp_path: Path) -> None:
+    def step(path: str) -> str:
+        files = (ElementFile(path, "x", WATCHED),)
+        made = local_inputs(read(DEBIAN), (ResolvedElement(name, tmp_path, "", files),), {}, {}, KEY)
+        (found,) = (each for each in STEPS if "option:size_gib" in made[each])
+        return found
+
+    assert step("environment.d/10-x") == IMAGE
+    assert step("pre-install.d/10-x") == "pre-install"
+    assert step("root.d/10-x") == "root"
+
+
+def test_what_a_link_directly_in_an_element_leads_to_mentions_something_too(tmp_path: Path) -> None:
+    (tmp_path / "common").write_text("echo $DIB_IMAGE_SIZE")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/source-repository-x").symlink_to("../common")
+    (file,) = elements.files(tmp_path / "mine")
+    assert file.mentions == {"DIB_IMAGE_SIZE"}
+
+
+def test_elements_are_unchanged_until_something_in_them_is_not(own: Path) -> None:
+    spec = read(DEBIAN | {"element": ("mine",)})
+    closure = resolve(spec, own.parent, elements.OURS, elements.builtin())
+    assert elements.are_unchanged(closure)
+    (own / "__pycache__").mkdir()
+    assert elements.are_unchanged(closure)
+    for change in (content_changed, mode_changed, added_beside, removed):
+        undo = change(own / "install.d/50-x")
+        assert not elements.are_unchanged(closure), change
+        undo()
+        assert elements.are_unchanged(closure)
 
 
 def test_lists_of_packages_of_shadowed_elements_count(own: Path, tmp_path: Path) -> None:
@@ -283,6 +395,12 @@ def test_variables_of_the_disk_are_felt_by_the_image_alone(name: str) -> None:
     assert differing(plan(DEBIAN).inputs, plan(DEBIAN, {name: "61"}).inputs) == {IMAGE}
 
 
+def test_a_variable_of_the_disk_that_a_hook_reads_earlier_is_felt_there() -> None:
+    """amphora-fips adds to the kernel's command line in environment.d, which all phases read."""
+    said, name = DEBIAN | {"fips": True}, "DIB_BOOTLOADER_DEFAULT_CMDLINE"
+    assert differing(plan(said).inputs, plan(said, {name: "61"}).inputs) == set(STEPS)
+
+
 @pytest.mark.parametrize("name", ["DIB_ANYTHING", "DIB_DEBIAN_COMPONENTS", "CLOUD_INIT_DATASOURCES"])
 def test_any_other_variable_is_felt_by_all(name: str) -> None:
     assert differing(plan(DEBIAN).inputs, plan(DEBIAN, {name: "61"}).inputs) == set(STEPS)
@@ -370,6 +488,59 @@ def test_a_checkout_of_diskimage_builder_counts_with_its_content(tmp_path: Path)
     assert differing(before, executable) == differing(executable, plan(DEBIAN, environ).inputs) == set(STEPS)
 
 
+def tools(monkeypatch: pytest.MonkeyPatch, **replaced: Any) -> Inputs:
+    with monkeypatch.context() as patch:
+        for name, value in replaced.items():
+            patch.setattr(content, name, value)
+        return content.files(read(DEBIAN), (), {})
+
+
+def test_what_makes_stages_is_an_input_of_the_first_step_and_the_rest_of_us_of_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "ours"
+    shutil.copytree(content._OURS, ours, ignore=shutil.ignore_patterns("elements", "__pycache__"))
+    before = tools(monkeypatch, _OURS=ours)
+    assert before == tools(monkeypatch)
+    for name in ("build.py", "process.py", "store/stages.py"):
+        undo = content_changed(ours / name)
+        now = tools(monkeypatch, _OURS=ours)
+        undo()
+        assert [change.name for change in changes(before, now) if change.step == "root"] == [
+            f"tool:diskimage-create {name}"
+        ]
+    content_changed(ours / "convert.py")
+    assert [(change.step, change.name) for change in changes(before, tools(monkeypatch, _OURS=ours))] == [
+        (IMAGE, "tool:diskimage-create")
+    ]
+
+
+def test_what_makes_file_systems_is_an_input_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what features, mke2fs.conf says; and any layout may ask for any of them."""
+    configuration = tmp_path / "mke2fs.conf"
+    none = tools(monkeypatch, _MKE2FS=configuration)
+    configuration.write_text("one")
+    one = tools(monkeypatch, _MKE2FS=configuration)
+    configuration.write_text("two")
+    two = tools(monkeypatch, _MKE2FS=configuration)
+    for old, new in ((none, one), (one, two)):
+        assert [(change.step, change.name) for change in changes(old, new)] == [(IMAGE, "tool:mke2fs.conf")]
+    which = content.process.which
+    for name in ("btrfs", "ext4", "vfat", "xfs"):
+        program = tmp_path / f"mkfs.{name}"
+        program.write_text("another")
+
+        def elsewhere(asked: str, program: Path = program) -> str | None:
+            return str(program) if asked == program.name else which(asked)
+
+        before = tools(monkeypatch)
+        with monkeypatch.context() as patch:
+            patch.setattr(content.process, "which", elsewhere)
+            now = tools(monkeypatch)
+        assert now[IMAGE][f"tool:mkfs.{name}"] == content.file_digest(program)
+        assert [(change.step, change.name) for change in changes(before, now)] == [(IMAGE, f"tool:mkfs.{name}")]
+
+
 def test_digests_of_trees(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "a").mkdir(parents=True)
@@ -413,8 +584,9 @@ def test_secrets_are_told_apart_and_never_told(where: str, tmp_path: Path, capsy
     one, two = (plan(DEBIAN | cache | options, environ) for options, environ in said)
     assert one.inputs == plan(DEBIAN | cache | said[0][0], said[0][1]).inputs
     assert differing(one.inputs, two.inputs)
-    needs = [reuse.needs(made, (), (), max_age=reuse.timedelta(days=1), offline=True) for made in (one, two)]
-    entry = store.add(IMAGE, needs[0].label, needs[0].local, {}, lambda made: (made / "qcow2").touch())
+    needs = [reuse.needs(made, STEPS, (), max_age=reuse.timedelta(days=1), offline=True) for made in (one, two)]
+    first = needs[0]
+    entry = store.add(IMAGE, first.label, first.local, {}, first.asked, lambda made: (made / "qcow2").touch())
     why = reuse.look_up(store, needs[1])
     assert any("changed" in line for line in why.planned())
     shown = [

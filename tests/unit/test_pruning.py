@@ -22,7 +22,8 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 def entry(number: int, step: str, label: str, hours: int, size: int) -> Entry:
     """One that was made some hours ago, and not used since: its manifest cannot be asked."""
     path = Path(f"/nowhere/{number}")
-    return Entry(path, step, label, NOW - timedelta(hours=hours), {}, {}, {}, size)
+    made = NOW - timedelta(hours=hours)
+    return Entry(path, step, label, made, made, {}, {}, {}, size)
 
 
 entries = st.lists(
@@ -92,7 +93,8 @@ def test_without_limits_all_stays(entries: list[Entry]) -> None:
 
 
 def test_one_that_was_used_again_stays_for_longer_than_one_that_is_newer(tmp_path: Path) -> None:
-    older = Entry(tmp_path, "root", "debian", NOW - timedelta(days=9), {}, {}, {}, 1)
+    made = NOW - timedelta(days=9)
+    older = Entry(tmp_path, "root", "debian", made, made, {}, {}, {}, 1)
     (tmp_path / "manifest.json").touch()
     os.utime(tmp_path / "manifest.json", (NOW.timestamp(), NOW.timestamp()))
     newer = entry(1, "root", "debian", 24, 1)

@@ -556,6 +556,33 @@ def test_commands_that_download(text: str, command: str | None) -> None:
     assert downloads.unpinned_command(f"#!/bin/bash\n{text}\n".encode()) == command
 
 
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("fetch-it https://x", "an address"),
+        ("ADDRESS=ftp://x/y", "an address"),
+        ("python3 -c 'get(\"http://x\")'", "an address"),
+        ("install-from \\\n  https://x", "an address"),
+        ("curl $ADDRESS", "curl"),
+        ("apt-get install -y https://x/y.deb", "an address"),
+        ("pip install --require-hashes --index-url https://x -r lock", None),
+        ("# see https://x", None),
+        ("true  # see https://x", None),
+        ("echo ${#x} a//b c:d", None),
+        ("apt-get install -y curl", None),
+    ],
+)
+def test_any_address_counts_in_the_hooks_of_others(text: str, command: str | None) -> None:
+    assert downloads.unpinned_command(f"#!/bin/bash\n{text}\n".encode(), strict=True) == command
+
+
+def test_an_address_alone_counts_in_elements_that_are_of_no_library(tmp_path: Path) -> None:
+    own = element(tmp_path, "own", {"install.d/10-x": "fetch-it https://x"})
+    (download,) = downloads.find({}, [own])
+    assert (download.hook, download.phase, download.command) == ("install.d/10-x", "install", "an address")
+    assert downloads.unpinned_command(b"fetch-it https://x") is None  # as the libraries' are read
+
+
 def test_hooks_that_download_are_named_with_their_phase(tmp_path: Path) -> None:
     own = element(
         tmp_path,

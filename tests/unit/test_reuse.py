@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 
 
 def wanted(local: Inputs = LOCAL, remote: Inputs = APT, **more: Any) -> Needs:
-    said = {"label": LABEL, "stages": STAGES, "max_age": DAY, **more}
+    said = {"label": LABEL, "reusable": STEPS, "asked": datetime.now(UTC), "max_age": DAY, **more}
     return Needs(local=local, remote=remote, **said)
 
 
@@ -49,12 +49,14 @@ class Past:
         remote: Inputs = APT,
         *,
         age: timedelta = timedelta(),
+        took: timedelta = timedelta(),
         label: str = LABEL,
     ) -> Entry:
-        path = self.store.add(step, label, local, remote, lambda made: (made / "x").touch()).path / MANIFEST
+        asked = datetime.now(UTC) - age
+        path = self.store.add(step, label, local, remote, asked, lambda made: (made / "x").touch()).path / MANIFEST
         data = json.loads(path.read_text())
         del data["checksum"]
-        data["created"] = (datetime.now(UTC) - age).isoformat(timespec="seconds")
+        data["created"] = (asked + took).isoformat(timespec="seconds")
         path.write_text(json.dumps({**data, "checksum": _checksum(data)}))
         (entry,) = (entry for entry in self.store.entries() if entry.path == path.parent)
         return entry
@@ -86,18 +88,18 @@ def test_nothing_is_stored(past: Past) -> None:
 @given(
     change=st.sampled_from([None, *STEPS]),
     stored=st.sets(st.sampled_from(STEPS)),
-    allowed=st.integers(0, len(STAGES)),
+    reusable=st.integers(0, len(STEPS)),
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_furthest_step_that_fits_is_first_and_no_other_is_there(
-    change: str | None, stored: set[str], allowed: int, tmp_path_factory: pytest.TempPathFactory
+    change: str | None, stored: set[str], reusable: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     past = Past(tmp_path_factory.mktemp("cache"))
     past.build(*stored) if stored else None
     unchanged = STEPS[: STEPS.index(change)] if change else STEPS
-    stages = STAGES[:allowed]
-    fits = [step for step in reversed(STEPS) if step in stored and step in unchanged and step in (*stages, IMAGE)]
-    assert past.found(wanted(changed(change) if change else LOCAL, stages=stages)) == fits
+    steps = STEPS[:reusable]
+    fits = [step for step in reversed(STEPS) if step in stored and step in unchanged and step in steps]
+    assert past.found(wanted(changed(change) if change else LOCAL, reusable=steps)) == fits
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -132,6 +134,58 @@ def test_what_cannot_be_known_is_trusted_for_a_while(past: Past) -> None:
 def test_no_age_at_all_trusts_nothing_that_cannot_be_known(past: Past) -> None:
     past.build(remote=CANNOT, age=timedelta(seconds=2))
     assert past.found(wanted(remote=CANNOT, max_age=timedelta())) == ["pre-install", "root"]
+
+
+def test_the_age_counts_from_when_the_network_was_asked(past: Past) -> None:
+    """What changed while the build ran is not in it."""
+    past.build(remote=CANNOT, age=timedelta(hours=10), took=timedelta(hours=9))
+    assert past.found(wanted(remote=CANNOT, max_age=timedelta(hours=11))) == [*reversed(STEPS)]
+    assert past.found(wanted(remote=CANNOT, max_age=timedelta(hours=9))) == ["pre-install", "root"]
+
+
+def test_what_is_in_a_stage_is_as_old_as_it_was_there(past: Past) -> None:
+    """Else what cannot be known would be trusted for ever, one build handing it to the next."""
+    stage = past.add("install", remote=CANNOT, age=timedelta(hours=20))
+    again = wanted(remote=CANNOT).resumed_from(stage)
+    assert again.asked == stage.asked
+    past.store.add(IMAGE, LABEL, LOCAL, CANNOT, again.asked, lambda made: (made / "x").touch())
+    assert past.found(wanted(remote=CANNOT, max_age=timedelta(hours=21))) == [IMAGE, "install"]
+    assert past.found(wanted(remote=CANNOT, max_age=timedelta(hours=19))) == []
+
+
+def test_a_build_is_never_younger_than_what_it_begins_with(past: Past) -> None:
+    needs, newer = wanted(), past.add("root", age=-timedelta(minutes=1))
+    assert needs.resumed_from(newer) == needs
+    assert needs.resumed_from(None) is needs
+    assert needs.resumed_from(past.add("install", remote={}, age=DAY)).remote == APT
+
+
+def test_a_build_that_begins_with_a_stage_offline_is_made_of_what_that_is_made_of(past: Past) -> None:
+    (stage,) = past.build("pre-install", age=DAY)
+    made = wanted(remote={}, offline=True).resumed_from(stage)
+    assert (made.remote, made.asked) == (stage.remote, stage.asked)
+    # It is found again when the network can be asked, and says the same.
+    assert made.fingerprint == wanted().fingerprint
+
+
+@pytest.mark.parametrize(("minutes", "is_trusted"), [(0, True), (4, True), (6, False), (60 * 30, False)])
+def test_what_cannot_be_known_of_one_from_the_future_is_not_trusted(minutes: int, is_trusted: bool, past: Past) -> None:
+    """A clock was wrong: nobody knows how old it is."""
+    past.build(remote=CANNOT, age=-timedelta(minutes=minutes))
+    why = past.why(wanted(remote=CANNOT, max_age=timedelta(days=400)))
+    assert [entry.step for entry in why.found] == [*reversed(STEPS)][0 if is_trusted else 2 :]
+    if not is_trusted:
+        assert why.reasons == [
+            f"{title} is of a time to come, and it cannot be known whether this changed: "
+            "downloads of element x: install.d/5"
+            for title in ("the image", "the stage after install.d")
+        ]
+    assert past.found(wanted(remote={}, offline=True)) == [*reversed(STEPS)]
+
+
+def test_what_is_known_of_one_from_the_future_is_known(past: Past) -> None:
+    past.build(age=-timedelta(days=3))
+    assert past.found(wanted()) == [*reversed(STEPS)]
 
 
 def test_what_is_known_has_no_age(past: Past) -> None:
@@ -244,7 +298,7 @@ def test_an_image_that_fits_and_turned_out_to_be_damaged_was_no_unfinished_build
 
 @given(
     steps=st.sets(st.sampled_from(STEPS)),
-    more=st.sampled_from([{}, {"offline": True}, {"max_age": timedelta()}, {"stages": ()}]),
+    more=st.sampled_from([{}, {"offline": True}, {"max_age": timedelta()}, {"reusable": ()}]),
     remote=st.sampled_from([APT, CANNOT, {}]),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -271,8 +325,11 @@ DEBIAN = {"os": "debian", "output": "/tmp/amphora"}
 
 def test_what_a_plan_needs() -> None:
     made = plan(DEBIAN)
-    asked = (RemoteInput("apt trixie", "root", "sha256:1", "x"), RemoteInput("git agent", "pre-install", None, "x"))
-    found = needs(made, ("root",), asked, max_age=DAY, offline=False)
+    answers = (RemoteInput("apt trixie", "root", "sha256:1", "x"), RemoteInput("git agent", "pre-install", None, "x"))
+    begin = datetime.now(UTC)
+    found = needs(made, ("root",), answers, max_age=DAY, offline=False)
+    assert begin <= found.asked <= datetime.now(UTC)
+    assert found.reusable == ("root",)
     assert found.label == LABEL
     assert found.local == made.inputs
     assert found.remote["root"] == {"apt trixie": "sha256:1"}
@@ -286,7 +343,7 @@ def test_why_in_a_plan_keeps_the_contract(past: Past, stored: tuple[str, ...], s
     made, now = plan(DEBIAN), plan(DEBIAN | {"size": size})
     for step in stored:
         past.add(step, made.inputs)
-    why = past.why(needs(now, STAGES, (), max_age=timedelta.max, offline=True))
+    why = past.why(needs(now, STEPS, (), max_age=timedelta.max, offline=True))
     data = json.loads(json.dumps(plans.as_json(now) | {"why": why.as_json()}))
     assert schema_errors(data, "plan") == []
     differs = IMAGE in stored and size == "7"
@@ -309,7 +366,7 @@ def test_why_in_a_plan_keeps_the_contract(past: Past, stored: tuple[str, ...], s
 def test_the_schema_refuses_another_why(past: Past, spoil: Callable[[dict[str, Any]], object]) -> None:
     made = plan(DEBIAN)
     past.add(IMAGE, made.inputs)
-    why = past.why(needs(made, STAGES, (), max_age=timedelta.max, offline=True)).as_json()
+    why = past.why(needs(made, STEPS, (), max_age=timedelta.max, offline=True)).as_json()
     spoil(why)
     assert schema_errors(plans.as_json(made) | {"why": why}, "plan")
 

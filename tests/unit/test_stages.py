@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +19,18 @@ from samples import plan, read
 
 from diskimage_create import elements, process
 from diskimage_create.errors import CommandFailed, InputError
-from diskimage_create.model import STAGES, STEPS, ImageSpec, ResolvedElement
+from diskimage_create.model import IMAGE, STAGES, STEPS, ImageSpec, ResolvedElement
 from diskimage_create.store import Store
 from diskimage_create.store.reuse import Needs, timedelta
 from diskimage_create.store.stages import (
     Saver,
     _again,
-    allowed,
     finished_phases,
     names_in_hooks,
     resumed,
     resumed_elements,
+    reusable,
+    sums_in_hooks,
 )
 
 DEBIAN = {"os": "debian", "output": "/tmp/amphora"}
@@ -58,43 +63,48 @@ def resolved(directory: Path) -> ResolvedElement:
 
 
 @pytest.mark.parametrize(
-    ("nostage", "stages"),
+    ("nostage", "steps"),
     [
-        (None, STAGES),
+        (None, STEPS),
         ("", ()),
         ("# only a comment\n\n", ()),
         ("root.d/10-x", ()),
         ("extra-data.d/10-x", ("root",)),
         ("pre-install.d/10-x\n", ("root",)),
         ("  install.d/10-x  # why\r\n", ("root", "pre-install")),
+        # It is run each time, which a finished image would not let happen.
         ("post-install.d/10-x", STAGES),
+        ("finalise.d/10-x", STAGES),
         ("environment.d/10-x", STAGES),
-        ("again root.d/10-x", STAGES),
-        ("again\troot.d/10-x\nagain extra-data.d/10-x\n", STAGES),
+        ("again root.d/10-x", STEPS),
+        ("again\troot.d/10-x\nagain extra-data.d/10-x\n", STEPS),
         ("again root.d/10-x\ninstall.d/10-x\n", ("root", "pre-install")),
+        ("again root.d/10-x\ncleanup.d/10-x\n", STAGES),
     ],
 )
-def test_the_stages_that_an_element_lets_stand_in(nostage: str | None, stages: tuple[str, ...], tmp_path: Path) -> None:
-    assert allowed([element(tmp_path / "mine", nostage), element(tmp_path / "other")]) == stages
+def test_the_steps_that_an_element_lets_be_reused(nostage: str | None, steps: tuple[str, ...], tmp_path: Path) -> None:
+    assert reusable([element(tmp_path / "mine", nostage), element(tmp_path / "other")]) == steps
 
 
 def test_an_empty_one_is_about_the_hooks_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "mine/install.d").mkdir(parents=True)
     (tmp_path / "mine/install.d/50-count").touch()
     (tmp_path / "mine/.nostage").touch()
-    assert allowed([resolved(tmp_path / "mine")]) == ("root", "pre-install")
+    assert reusable([resolved(tmp_path / "mine")]) == ("root", "pre-install")
 
 
-def test_a_stage_is_allowed_when_all_elements_allow_it(tmp_path: Path) -> None:
+def test_a_step_is_reused_when_all_elements_allow_it(tmp_path: Path) -> None:
     one, two = element(tmp_path / "one", "install.d/10-x"), element(tmp_path / "two", "pre-install.d/10-x")
-    assert allowed([one, two]) == allowed([two, one]) == ("root",)
+    assert reusable([one, two]) == reusable([two, one]) == ("root",)
+    assert IMAGE in reusable([element(tmp_path / "three")])
+    assert reusable([element(tmp_path / "three"), element(tmp_path / "four", "cleanup.d/10-x")]) == STAGES
 
 
 def test_everything_that_is_wrong_is_said_at_once_with_its_line(tmp_path: Path) -> None:
     one = element(tmp_path / "one", "# fine\nroot.d/10-x\nnonsense\ninstall.d/no-such\nagain install.d/10-x\n")
     two = element(tmp_path / "two", "again  \nroot.d/10-x too\n../root.d/10-x\n")
     with pytest.raises(InputError) as caught:
-        allowed(iter([one, two]))
+        reusable(iter([one, two]))
     problems = caught.value.problems
     assert [(problem.where, problem.message) for problem in problems] == [
         (f"{one.path}/.nostage:3", "'nonsense' names no hook"),
@@ -111,7 +121,7 @@ def test_rubbish_is_bad_input(tmp_path: Path) -> None:
     mine = element(tmp_path / "mine")
     (mine.path / ".nostage").write_bytes(b"\xff\xfe\0\n")
     with pytest.raises(InputError, match="names no hook"):
-        allowed([mine])
+        reusable([mine])
 
 
 def test_a_plan_refuses_it_before_anything_is_written(tmp_path: Path) -> None:
@@ -123,8 +133,8 @@ def test_a_plan_refuses_it_before_anything_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("os", ["debian", "ubuntu", "rocky", "centos", "fedora"])
-def test_all_stages_of_what_comes_with_us_are_allowed(os: str) -> None:
-    assert allowed(plan({"os": os}).resolved) == STAGES
+def test_all_steps_of_what_comes_with_us_are_reusable(os: str) -> None:
+    assert reusable(plan({"os": os}).resolved) == STEPS
 
 
 def test_hooks_of_diskimage_builder_that_run_again_are_there() -> None:
@@ -293,9 +303,99 @@ def test_the_names_of_what_the_elements_bring(tmp_path: Path) -> None:
     assert not {"./root.d", "./finalise.d", "./svc-map.d"} & set(names)
 
 
+# --- what no hook may have changed
+
+#: diskimage-builder copies the elements into the hooks directory; $@: NAME PATH ... of them
+GENERATE = """
+_LIB=$1
+shift
+source "$_LIB/common-functions"
+pairs="$*"
+get_image_element_array() { echo "$pairs"; }
+generate_hooks > "$TMP_HOOKS_PATH.log"
+"""
+
+
+def generated(closure: Sequence[tuple[str, Path]], directory: Path) -> Path:
+    """A hooks directory as diskimage-builder makes it."""
+    library = elements.builtin().parent / "lib"
+    subprocess.run(
+        ["bash", "-ec", GENERATE, "generate", library, *(f"[{name}]={path}" for name, path in closure)],
+        env={"PATH": os.environ["PATH"], "TMP_HOOKS_PATH": str(directory)},
+        check=True,
+    )
+    return directory
+
+
+def changed_files(hooks: Path, sums: Sequence[str]) -> list[str]:
+    """What sha256sum finds to be changed or removed, as the hook asks it."""
+    sums_file = hooks.with_suffix(".sha256")
+    sums_file.write_bytes(b"".join(os.fsencode(f"{line}\n") for line in sums))
+    argv = ["sha256sum", "--check", "--quiet", sums_file]
+    done = subprocess.run(argv, cwd=hooks, capture_output=True, check=False)
+    assert done.returncode in (0, 1)
+    assert done.returncode == bool(done.stdout)
+    return [os.fsdecode(line).rpartition(": ")[0] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.subprocess("runs diskimage-builder's own copying of elements")
+@pytest.mark.parametrize("os", ["debian", "rocky"])
+@pytest.mark.parametrize("after", [None, *STAGES])
+def test_what_the_elements_bring_is_unchanged_before_any_hook_runs(os: str, after: str | None, tmp_path: Path) -> None:
+    closure = plan({"os": os, "fips": True, "element": ("devuser", "local-config")}).resolved
+    places = [elements.OURS.resolve(), elements.builtin()]
+    if after:
+        places = resumed_elements(closure, places, after, tmp_path / "copy")
+    where = {name: found.path for name, found in elements.find_all(places).items()}
+    hooks = generated([(each.name, where[each.name]) for each in closure], tmp_path / "hooks")
+    sums = sums_in_hooks(closure, after)
+    assert changed_files(hooks, sums) == []
+    # Nearly all that lies in the directories is looked at.
+    there = {str(path.relative_to(hooks)) for path in hooks.glob("*/**/*") if path.is_file() and not path.is_symlink()}
+    assert there == {line.partition("  ")[2] for line in sums}
+
+
+@pytest.mark.subprocess("runs sha256sum, and diskimage-builder's own copying of elements")
+def test_a_file_that_a_hook_changed_or_removed_is_told(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"static/etc/50-\xff *? x")
+    mine = element(
+        tmp_path / "mine", None, odd, "static/etc/x", "static/.left", "tests/x", "bin/x", "source-repository-x"
+    )
+    other = element(tmp_path / "other")
+    shutil.rmtree(other.path)
+    for name in ("static/etc/x", "static/etc/y"):
+        (other.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (other.path / name).write_text("of the other one")
+    other = resolved(other.path)
+    hooks = generated([(each.name, each.path) for each in (mine, other)], tmp_path / "hooks")
+    sums = sums_in_hooks([mine, other])
+    assert changed_files(hooks, sums) == []
+    (hooks / "tests").mkdir()
+    (hooks / "static/etc/x").write_text("of both: nobody knows which one it is")
+    (hooks / "source-repository-x").write_text("directly in an element: others may bring one too")
+    (hooks / "install.d/20-gained").touch()
+    assert changed_files(hooks, sums) == []
+    (hooks / odd).write_text("changed")
+    (hooks / "bin/x").unlink()
+    (hooks / "finalise.d/10-x").write_text("changed")
+    assert changed_files(hooks, sums) == ["bin/x", "finalise.d/10-x", odd]
+
+
+def test_hooks_that_run_again_are_looked_at_in_a_resumed_build(tmp_path: Path) -> None:
+    mine = element(tmp_path / "mine", "again root.d/10-x\n", "root.d/data/x")
+    names = {line.partition("  ")[2] for line in sums_in_hooks([mine], "pre-install")}
+    assert {"root.d/10-x", "root.d/data/x", "install.d/10-x", "cleanup.d/10-x"} <= names
+    assert not {"extra-data.d/10-x", "pre-install.d/10-x"} & names
+
+
 # --- what a build saves
 
-NEEDS = Needs("amphora", {step: {"option:x": step} for step in STEPS}, {}, STAGES, timedelta(days=1))
+NOW = datetime.now(UTC).replace(microsecond=0)
+NEEDS = Needs("amphora", {step: {"option:x": step} for step in STEPS}, {}, STEPS, NOW, timedelta(days=1))
+
+
+def unchanged() -> bool:
+    return True
 
 
 @pytest.fixture
@@ -324,32 +424,66 @@ def saved(directory: Path, stage: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("after", "stages", "wanted"),
+    ("after", "steps", "wanted"),
     [
+        (None, STEPS, STAGES),
         (None, STAGES, STAGES),
-        ("root", STAGES, ("pre-install", "install")),
-        ("install", STAGES, ()),
+        ("root", STEPS, ("pre-install", "install")),
+        ("install", STEPS, ()),
         (None, ("root",), ("root",)),
         (None, (), ()),
     ],
 )
 def test_what_is_wanted(
-    after: str | None, stages: tuple[str, ...], wanted: tuple[str, ...], store: Store, tmp_path: Path
+    after: str | None, steps: tuple[str, ...], wanted: tuple[str, ...], store: Store, tmp_path: Path
 ) -> None:
-    needs = Needs(NEEDS.label, NEEDS.local, {}, stages, NEEDS.max_age)
-    saver = Saver(store, needs, tmp_path / "stages")
+    saver = Saver(store, replace(NEEDS, reusable=steps), tmp_path / "stages", unchanged)
     mine = element(tmp_path / "mine", None, os.fsdecode(b"install.d/50-\xff"))
     assert saver.want(after, [mine]) == {"DISKIMAGE_CREATE_STAGES": f"{tmp_path}/stages"}
-    assert {path.name for path in (tmp_path / "stages").iterdir()} == {f"{stage}.elements" for stage in wanted}
-    for path in (tmp_path / "stages").iterdir():
+    assert {path.name for path in (tmp_path / "stages").iterdir()} == {
+        f"{stage}.{kind}" for stage in wanted for kind in ("elements", "sha256")
+    }
+    for path in (tmp_path / "stages").glob("*.elements"):
         assert b"./install.d/50-\xff\n" in path.read_bytes()
+    for path in (tmp_path / "stages").glob("*.sha256"):
+        expected = b"".join(os.fsencode(f"{line}\n") for line in sums_in_hooks([mine], after))
+        assert path.read_bytes() == expected
+        assert b"  install.d/50-\xff\n" in expected
+        assert (b"  root.d/10-x\n" in expected) == (after is None)
     saver.finish()
+    assert saver.problems == []
+
+
+@pytest.mark.parametrize(("free", "kept"), [(4 * 2**30 - 1, False), (4 * 2**30, True)])
+def test_where_there_is_no_room_no_stage_is_wanted(
+    free: int, kept: bool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    (tmp_path / "work").mkdir()
+    saver = Saver(store, NEEDS, tmp_path / "work/stages", unchanged)
+    # The hooks are told a place all the same: nothing there says that a stage is wanted.
+    assert saver.want(None, []) == {"DISKIMAGE_CREATE_STAGES": f"{tmp_path}/work/stages"}
+    saver.finish()
+    assert saver.problems == ([] if kept else [f"stages are not kept: {tmp_path} has no room for them"])
+    assert bool(list((tmp_path / "work/stages").iterdir())) == kept
+
+
+def test_of_a_build_that_would_save_nothing_no_room_is_asked(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    saver = Saver(store, NEEDS, tmp_path / "stages", unchanged)
+    saver.want("install", [])
+    saver.finish()
+    assert saver.problems == []
 
 
 @pytest.mark.usefixtures("packing")
 def test_stages_are_stored_as_they_are_saved(store: Store, tmp_path: Path) -> None:
     directory = tmp_path / "stages"
-    saver = Saver(store, NEEDS, directory)
+    saver = Saver(store, NEEDS, directory, unchanged)
     saver.want(None, [])
     for line in ("diskimage-create: stage root", saved(directory, "root"), "else", saved(directory, "install")):
         saver.line(line)
@@ -359,6 +493,7 @@ def test_stages_are_stored_as_they_are_saved(store: Store, tmp_path: Path) -> No
     for entry in store.entries():
         assert set(entry.files) == {"root.tar.zst", "hooks.tar.zst"}
         assert (entry.path / "hooks.tar.zst").read_text() == f"{entry.step} hooks"
+        assert entry.asked == NOW
         assert entry.local == {step: NEEDS.local[step] for step in STEPS[: STEPS.index(entry.step) + 1]}
     # The workspace may be in memory.
     assert [path for path in directory.iterdir() if path.suffix == ".tar"] == []
@@ -369,7 +504,7 @@ def test_stages_are_stored_as_they_are_saved(store: Store, tmp_path: Path) -> No
 def test_a_stage_that_cannot_be_kept_is_no_failure_of_the_build(
     error: Exception, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saver = Saver(store, NEEDS, tmp_path / "stages")
+    saver = Saver(store, NEEDS, tmp_path / "stages", unchanged)
     saver.want(None, [])
     add, broken = store.add, ["pre-install"]
 
@@ -384,4 +519,27 @@ def test_a_stage_that_cannot_be_kept_is_no_failure_of_the_build(
     saver.finish()
     assert saver.problems == [f"the stage after pre-install.d is not kept: {error}"]
     assert {entry.step for entry in store.entries()} == {"root", "install"}
+    assert [path for path in (tmp_path / "stages").iterdir() if path.suffix == ".tar"] == []
+
+
+@pytest.mark.usefixtures("packing")
+def test_no_stage_is_stored_of_elements_that_have_changed_meanwhile(store: Store, tmp_path: Path) -> None:
+    mine = element(tmp_path / "mine")
+    saver = Saver(store, NEEDS, tmp_path / "stages", lambda: elements.are_unchanged([mine]))
+    saver.want(None, [mine])
+    saver.line(saved(tmp_path / "stages", "root"))
+    for job in saver._running:
+        job.result()
+    (mine.path / "install.d/10-x").write_text("changed while root.d ran")
+    saver.line(saved(tmp_path / "stages", "pre-install"))
+    for job in saver._running:
+        job.result()
+    shutil.rmtree(mine.path)
+    saver.line(saved(tmp_path / "stages", "install"))
+    saver.finish()
+    assert [entry.step for entry in store.entries()] == ["root"]
+    assert [problem.partition(":")[0] for problem in saver.problems] == [
+        f"the stage after {stage}.d is not kept" for stage in ("pre-install", "install")
+    ]
+    assert saver.problems[0].endswith("an element has changed meanwhile")
     assert [path for path in (tmp_path / "stages").iterdir() if path.suffix == ".tar"] == []

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from diskimage_create.store import KEY_BYTES, MANIFEST, Entry, Store, link, read
 
 LOCAL: Inputs = {step: {f"option:{step}": "x"} for step in STEPS}
 REMOTE: Inputs = {"root": {"apt bookworm": "sha256:0"}}
+ASKED = datetime(2026, 11, 20, 23, 59, 59, 999999, tzinfo=UTC)
 PATIENCE = 20.0
 
 
@@ -43,7 +45,7 @@ def fill(directory: Path) -> None:
 
 
 def add(store: Store, step: str = "root", local: Inputs = LOCAL, filling: Callable[[Path], None] = fill) -> Entry:
-    return store.add(step, "amphora debian", local, REMOTE, filling)
+    return store.add(step, "amphora debian", local, REMOTE, ASKED, filling)
 
 
 def below(store: Store) -> set[str]:
@@ -130,6 +132,7 @@ def test_an_entry_is_found_by_its_identity(store: Store, step: str) -> None:
     assert all(store.find(other, identity) is None for other in STEPS if other != step)
     assert entry.bytes == 405
     assert set(entry.files) == {"root.tar.zst", "hooks.tar.zst"}
+    assert entry.asked == ASKED.replace(microsecond=0)
     # Later steps are none of its business.
     assert list(entry.local) == list(STEPS[: STEPS.index(step) + 1])
 
@@ -359,27 +362,35 @@ def test_one_in_use_is_not_removed(store: Store, others: Others, held: tuple[Ent
     assert store.remove(entry)
 
 
-def test_one_in_use_is_replaced_when_nobody_uses_it_any_more(
+def test_one_in_use_is_kept_instead_of_another_of_the_same_and_nobody_waits(
     store: Store, others: Others, held: tuple[Entry, Any]
 ) -> None:
     entry, let_go = held
-    filled = threading.Event()
 
     def newer(directory: Path) -> None:
         (directory / "newer").touch()
-        filled.set()
 
-    adding = threading.Thread(target=add, args=(store, "root", LOCAL, newer))
-    adding.start()
-    assert filled.wait(PATIENCE)
-    assert store.find("root", entry.identity) == entry
+    assert add(store, filling=newer) == entry
+    assert below(store) == {entry.path.name}
+    assert is_intact(store, entry)
     let_go.set()
     assert others.join() == [0]
-    adding.join(PATIENCE)
-    (now,) = store.entries()
+    now = add(store, filling=newer)
     assert set(now.files) == {"newer"}
+    assert store.entries() == [now]
     # Who had found the older one gets the newer one, or none at all: not half of each.
     assert is_intact(store, entry)
+
+
+def test_a_damaged_one_in_use_is_not_removed_and_nobody_waits(store: Store) -> None:
+    entry = add(store)
+    (entry.path / "root.tar.zst").write_bytes(b"damaged")
+    with store.using(entry) as intact:
+        assert not intact
+        assert not store.remove_damaged(entry.path)
+        assert entry.path.is_dir()
+    assert store.remove_damaged(entry.path)
+    assert below(store) == set()
 
 
 def test_a_killed_user_holds_nothing(store: Store, others: Others, held: tuple[Entry, Any]) -> None:
@@ -524,6 +535,25 @@ def test_on_one_file_system_nothing_is_copied(tmp_path: Path) -> None:
         assert (tmp_path / "a").read_bytes() == b"x" * 10**6
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_that_is_not_shared_can_be_changed_alone(shared: bool, tmp_path: Path) -> None:
+    """Who opens an image to write into it must not write into the store."""
+    with (tmp_path / "a").open("wb") as file:
+        file.write(b"begin")
+        file.truncate(64 * 2**20)
+    link(tmp_path / "a", tmp_path / "b", shared=shared)
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+    assert (tmp_path / "b").stat().st_blocks * 512 < 2**20
+    if shared:
+        return
+    assert not (tmp_path / "b").samefile(tmp_path / "a")
+    with (tmp_path / "b").open("r+b") as file:
+        file.write(b"other")
+    assert (tmp_path / "a").read_bytes()[:5] == b"begin"
+    with pytest.raises(FileExistsError):
+        link(tmp_path / "a", tmp_path / "b", shared=False)
+
+
 def test_across_file_systems_it_is_a_copy_and_holes_stay(tmp_path: Path) -> None:
     other = another_file_system(tmp_path)
     with (tmp_path / "a").open("wb") as file:
@@ -539,7 +569,8 @@ def test_across_file_systems_it_is_a_copy_and_holes_stay(tmp_path: Path) -> None
         other.unlink(missing_ok=True)
 
 
-def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_copy_that_fails_leaves_nothing(shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = another_file_system(tmp_path)
     (tmp_path / "a").write_bytes(b"x")
 
@@ -548,7 +579,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "sendfile", full)
     with pytest.raises(OSError, match="No space"):
-        link(tmp_path / "a", other)
+        link(tmp_path / "a", other, shared=shared)
     assert not other.exists()
 
 

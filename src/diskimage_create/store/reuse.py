@@ -200,5 +200,6 @@ def _age(entry: Entry) -> timedelta:
 
 def _expired(entry: Entry) -> str:
     hours = _age(entry).total_seconds() / 3600
+    age = f"{hours:.0f} h old" if hours > 0 else "of a time to come"
     unknown = ", ".join(_unknowns(entry))
-    return f"{entry.title} is {hours:.0f} h old, and it cannot be known whether this changed: {unknown}"
+    return f"{entry.title} is {age}, and it cannot be known whether this changed: {unknown}"

@@ -41,6 +41,10 @@ _AGAIN: Mapping[str, frozenset[str]] = {
     "yum": frozenset({"root.d/50-yum-cache"}),
     "zypper": frozenset({"root.d/50-zypper-cache"}),
 }
+#: What diskimage-builder copies into the hooks directory (lib/common-functions, generate_hooks), but what is directly
+#: in an element, as elements overwrite that of each other; and names that sha256sum would have to escape
+_COPIED = re.compile(r"(?!tests/)[^/\\\r\n]+/(?!\.)[^\\\r\n]+\Z")
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64}) ")
 #: What the hook elements/stages/stages/save prints
 _SAVED = re.compile(r"diskimage-create: stage (?P<stage>\S+) is saved$")
 #: A build needs room besides its stages, which are compressed one by one
@@ -143,20 +147,28 @@ def names_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
     return sorted({f"./{file.path}" for file in files if not file.value.startswith("directory")})
 
 
-def sums_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
+def sums_in_hooks(resolved: Iterable[ResolvedElement], after: str | None = None) -> list[str]:
     """The same files with their digests, as sha256sum checks them.
 
-    Files directly in elements overwrite each other there; tests are left behind.
+    Left out are those of which elements bring several, as they overwrite each other.
+
+    :param after: the stage that the build is resumed from, without the hooks that it has run
     """
-    files = sorted((file.path, file.value) for element in resolved for file in element.files)
-    return [
-        f"{match[1]}  {path}"
-        for path, value in files
-        if (match := re.match(r"sha256:([0-9a-f]{64}) ", value))
-        and "/" in path
-        and not path.startswith("tests/")
-        and not set(path) & set("\\\n\r")
-    ]
+    found: dict[str, set[str]] = {}
+    for element in resolved:
+        run = _run(element, after) if after else frozenset()
+        for file in element.files:
+            if file.path not in run and _COPIED.match(file.path) and (match := _DIGEST.match(file.value)):
+                found.setdefault(file.path, set()).add(match[1])
+    return [f"{digests.pop()}  {path}" for path, digests in sorted(found.items()) if len(digests) == 1]
+
+
+def _run(element: ResolvedElement, stage: str) -> frozenset[str]:
+    """The hooks of an element that a stage has run, and that do not run once more when a build is resumed."""
+    finished = finished_phases(stage)
+    return frozenset(file.path for file in element.files if os.path.dirname(file.path) in finished) - _again(
+        element, stage
+    )
 
 
 def resumed_elements(
@@ -238,7 +250,7 @@ class Saver:
             self.problems.append(f"stages are not kept: {self._directory.parent.parent} has no room for them")
             wanted = []
         names = b"".join(os.fsencode(f"{name}\n") for name in names_in_hooks(resolved))
-        sums = b"".join(os.fsencode(f"{line}\n") for line in sums_in_hooks(resolved))
+        sums = b"".join(os.fsencode(f"{line}\n") for line in sums_in_hooks(resolved, after))
         for stage in wanted:
             (self._directory / f"{stage}.elements").write_bytes(names)
             (self._directory / f"{stage}.sha256").write_bytes(sums)
