@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -10,6 +11,7 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,15 @@ import pytest
 
 from diskimage_create import mounts
 from diskimage_create.elements import OURS
-from diskimage_create.model import IMAGE, STAGES, STEPS
+from diskimage_create.model import IMAGE, STAGES, STEPS, Inputs
 from diskimage_create.store import Store, link
-from diskimage_create.store.reuse import Needs, timedelta
+from diskimage_create.store.reuse import Needs
 from diskimage_create.store.stages import Saver
 
 pytestmark = pytest.mark.loop
 
 ELEMENT = OURS / "stages"
+NOW = datetime.now(UTC)
 LENT = (
     "etc/apt/build-host-ca-bundle.crt",
     "etc/apt/apt.conf.d/90build-host-ca-bundle",
@@ -67,7 +70,21 @@ class Build:
 
     def save(self, stage: str, *elements: str) -> str:
         """Save a stage as its hook does; returns what that prints."""
-        (self.stages / f"{stage}.elements").write_text("".join(f"./{name}\n" for name in ("stages/save", *elements)))
+        self.want(stage, *elements)
+        return self.save_wanted(stage)
+
+    def want(self, stage: str, *elements: str) -> None:
+        """Ask for a stage.
+
+        :param elements: what the elements have brought into the hooks directory
+        """
+        names = ("stages/save", *elements)
+        sums = (f"{hashlib.sha256((self.hooks / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+        (self.stages / f"{stage}.elements").write_text("".join(f"./{name}\n" for name in names))
+        (self.stages / f"{stage}.sha256").write_text("".join(sums))
+
+    def save_wanted(self, stage: str) -> str:
+        """Save a stage that was asked for."""
         return self.run(self.hooks / "stages/save", stage, self.root, self.hooks, self.stages)
 
     def run(self, *argv: str | Path, **more: str) -> str:
@@ -91,12 +108,16 @@ def second(tmp_path: Path) -> Build:
     return Build(tmp_path / "second")
 
 
+def needs(local: Inputs) -> Needs:
+    return Needs("test", local, {}, STEPS, datetime.now(UTC), timedelta())
+
+
 def stored(build: Build, stage: str, cache: Path) -> Path:
     """Take what a build saved into a store, as the build does, and find it there."""
     store = Store(cache)
     store.create()
     local = {step: {"option:x": "1"} for step in STEPS}
-    saver = Saver(store, Needs("test", local, {}, STAGES, timedelta()), build.stages)
+    saver = Saver(store, needs(local), build.stages, lambda: True)
     saver.line(f"diskimage-create: stage {stage} is saved")
     saver.finish()
     assert saver.problems == []
@@ -266,6 +287,46 @@ def test_hooks_that_were_gained_come_back_unless_they_have_run(
     assert stat.S_IMODE((second.hooks / "bin/gained").stat().st_mode) == 0o750
 
 
+NAMES = ("install.d/10-of-an-element", "static/etc/odd *? [x]", "pre-install.d/10-x")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b"changed"),
+        lambda path: path.write_bytes(path.read_bytes() + b"\n"),
+        lambda path: path.unlink(),
+        lambda path: path.unlink() or path.mkdir(),
+        lambda path: path.unlink() or path.symlink_to("/etc/hostname"),
+    ],
+    ids=["changed", "longer", "removed", "a directory", "a link"],
+)
+def test_a_hook_that_changes_a_file_of_an_element_costs_the_stage(
+    spoil: Callable[[Path], object], name: str, stage: str, first: Build
+) -> None:
+    """A resumed build has the file as the element has it: what the hook did would be lost."""
+    for each in NAMES:
+        write(first.hooks / each, each.encode())
+    first.want(stage, *NAMES)
+    spoil(first.hooks / name)
+    assert first.save_wanted(stage) == (
+        f"stage {stage} is not kept: a hook has changed or removed a file of an element in the hooks directory\n"
+    )
+    assert list(first.stages.glob("*.tar")) == []
+
+
+def test_files_of_elements_that_are_unchanged_cost_nothing(first: Build) -> None:
+    for each in NAMES:
+        write(first.hooks / each, each.encode())
+    first.want("root", *NAMES)
+    for each in NAMES:
+        write(first.hooks / each, each.encode(), 0o755)  # written anew
+    write(first.hooks / "install.d/20-gained")
+    assert first.save_wanted("root") == "diskimage-create: stage root is saved\n"
+
+
 # diskimage-builder puts resolv.conf aside after root.d, and puts a copy of the host's in its place
 # (lib/common-functions, create_base); finalise_base undoes that.
 def create_base(root: Path) -> None:
@@ -344,7 +405,7 @@ def test_the_hooks_do_nothing_unless_asked(first: Build, tmp_path: Path) -> None
 
 
 def test_the_hook_of_the_host_saves(first: Build) -> None:
-    (first.stages / "root.elements").touch()
+    first.want("root")
     out = first.run(ELEMENT / "root.d/9999-save-stage", DISKIMAGE_CREATE_STAGES=str(first.stages))
     assert out == "diskimage-create: stage root is saved\n"
     assert {path.name for path in first.stages.glob("*.tar")} == {"root.root.tar", "root.hooks.tar"}
@@ -403,12 +464,12 @@ def test_a_full_disk_costs_the_entry_and_leaves_no_half_one(small: Path, tmp_pat
     store = Store(small)
     store.create()
     local = {step: {"option:x": "1"} for step in STEPS}
-    kept = store.add("root", "test", local, {}, lambda made: write(made / "x", os.urandom(10**5)))
+    kept = store.add("root", "test", local, {}, NOW, lambda made: write(made / "x", os.urandom(10**5)))
     source = write(tmp_path / "image", os.urandom(8 * 2**20))
     free = shutil.disk_usage(small).free
     for step in ("root", IMAGE):
         with pytest.raises(OSError, match="No space") as caught:
-            store.add(step, "test", local, {}, lambda made: link(source, made / "qcow2"))
+            store.add(step, "test", local, {}, NOW, lambda made: link(source, made / "qcow2"))
         assert caught.value.errno == errno.ENOSPC
     assert {path.name for path in store.path.iterdir()} == {"locks", "key", "CACHEDIR.TAG", kept.path.name}
     assert shutil.disk_usage(small).free == free
@@ -420,7 +481,7 @@ def test_a_disk_without_room_for_the_manifest_keeps_what_is_there(small: Path) -
     store = Store(small)
     store.create()
     local = {step: {"option:x": "1" * 10**5} for step in STEPS}
-    kept = store.add("root", "test", local, {}, lambda made: write(made / "x"))
+    kept = store.add("root", "test", local, {}, NOW, lambda made: write(made / "x"))
 
     def fill(directory: Path) -> None:
         write(directory / "x")
@@ -429,7 +490,7 @@ def test_a_disk_without_room_for_the_manifest_keeps_what_is_there(small: Path) -
                 file.write(bytes(4096))
 
     with pytest.raises(OSError, match="No space"):
-        store.add("root", "test", local, {}, fill)
+        store.add("root", "test", local, {}, NOW, fill)
     assert [entry.path for entry in store.entries()] == [kept.path]
     with store.using(kept) as intact:
         assert intact
@@ -441,7 +502,7 @@ def test_compressing_onto_a_full_disk_says_what_is_not_kept(small: Path, first: 
     write(first.root / "large", os.urandom(8 * 2**20))
     first.save("root")
     local = {step: {"option:x": "1"} for step in STEPS}
-    saver = Saver(store, Needs("test", local, {}, STAGES, timedelta()), first.stages)
+    saver = Saver(store, needs(local), first.stages, lambda: True)
     saver.line("diskimage-create: stage root is saved")
     saver.finish()
     (problem,) = saver.problems
