@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -148,6 +149,9 @@ def test_from_an_empty_store_everything_is_built(bookworm: Built, store: Store) 
     assert (record["built"], record["resumed_from"]) == (True, None)
     assert explained(bookworm)[0].endswith("; starting from the beginning")
     entries = [stored(store, bookworm, step) for step in STEPS]
+    # That they were saved is not seen in the image.
+    with tarfile.open(bookworm.path("tar")) as tar:
+        assert {name for name in tar.getnames() if name.startswith(("./run/mount", "./tmp/"))} == set()
     # The stages of an amphora: at most 700 MB.
     assert sum(entry.bytes for entry in entries[:-1]) <= 700e6
 
