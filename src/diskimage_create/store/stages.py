@@ -284,4 +284,5 @@ class Saver:
 def _compress(packed: Iterable[Path], directory: Path) -> None:
     for path in packed:
         target = directory / f"{path.name.partition('.')[2]}.zst"
-        process.run(["zstd", "--quiet", "-3", path, "-o", target])
+        # The build goes on meanwhile, and needs the processors more.
+        process.run(["nice", "-n", "19", "zstd", "--quiet", "-1", path, "-o", target])
