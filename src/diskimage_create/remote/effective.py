@@ -104,7 +104,7 @@ def before_hooks(environment: Mapping[str, str], spec: ImageSpec, work: Path) ->
         "DIB_PYTHON_EXEC": sys.executable,
         "FS_TYPE": "ext4",
         "HOME": "/root",
-        "IMAGE_NAME": spec.output.name,
+        "IMAGE_NAME": spec.profile,
         "IMAGE_TYPE": "qcow2",
         "USER": "root",
     }
