@@ -7,10 +7,11 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from diskimage_create import process
+from diskimage_create.digests import sha256
+from diskimage_create.elements import builtin
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import IMAGE, STEPS, ImageSpec, Inputs, ResolvedElement
 
@@ -74,11 +75,7 @@ def _diskimage_builder(environ: Mapping[str, str]) -> str:
     """Its version, and all its files but the elements, each of which is an input of its own."""
     if checkout := environ.get("DIB_REPO_PATH"):
         return f"checkout {tree_digest(Path(checkout), skip=['elements', '.git'])}"
-    spec = find_spec("diskimage_builder")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    package = Path(next(iter(spec.submodule_search_locations)))
-    return f"{version('diskimage-builder')} {tree_digest(package, skip=['elements'])}"
+    return f"{version('diskimage-builder')} {tree_digest(builtin().parent, skip=['elements'])}"
 
 
 def _bootstrap() -> dict[str, str]:
@@ -132,8 +129,7 @@ def _home_files(resolved: Sequence[ResolvedElement], home: Path) -> dict[str, st
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"sha256:{sha256(path)}"
 
 
 def tree_digest(directory: Path, skip: Iterable[str] = ()) -> str:

@@ -25,6 +25,7 @@ from diskimage_create import docker, process, profiles, record, remote, requirem
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.dated import resolve_snapshot
+from diskimage_create.digests import sha256
 from diskimage_create.elements import are_unchanged
 from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected
 from diskimage_create.finish import Finished, finish
@@ -307,7 +308,7 @@ def _measured(image: Finished, plan: BuildPlan) -> Artifact:
         assert plan.spec.docker_target is not None
         digest = docker.import_archive(image.path, plan.spec.docker_target)
     else:
-        digest = record.sha256(image.path)
+        digest = sha256(image.path)
     return Artifact(image.type, final, digest, size)
 
 

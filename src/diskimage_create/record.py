@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -17,12 +16,6 @@ from diskimage_create.model import RECORD_SCHEMA, STEPS, Artifact, BuildPlan, In
 def path_for(image: Path) -> Path:
     """Where the record of an image is."""
     return image.with_name(f"{image.name}.json")
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make(

@@ -15,6 +15,7 @@ from samples import plan
 from contract import schema_errors
 from diskimage_create import inputs, profiles, record
 from diskimage_create import plan as plans
+from diskimage_create.digests import sha256
 from diskimage_create.errors import InputError
 from diskimage_create.model import Artifact, Finding, PhaseTiming, Report, Status
 from diskimage_create.validate import from_json, to_json
@@ -36,7 +37,7 @@ def artifacts(tmp_path: Path) -> list[Artifact]:
     for image_type in ("qcow2", "tar"):
         path = tmp_path / f"amphora.{image_type}"
         path.write_text(image_type)
-        made.append(Artifact(image_type, path, record.sha256(path), path.stat().st_size))
+        made.append(Artifact(image_type, path, sha256(path), path.stat().st_size))
     return made
 
 
@@ -137,7 +138,7 @@ def test_a_record_nested_without_end_is_bad_input(tmp_path: Path) -> None:
 def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "big"
     path.write_bytes(b"x" * (3 << 20))
-    assert record.sha256(path) == hashlib.sha256(b"x" * (3 << 20)).hexdigest()
+    assert sha256(path) == hashlib.sha256(b"x" * (3 << 20)).hexdigest()
 
 
 def test_a_reused_image_says_so(artifacts: list[Artifact], tmp_path: Path) -> None:

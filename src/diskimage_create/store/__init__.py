@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from diskimage_create.digests import sha256
 from diskimage_create.errors import HostError
 from diskimage_create.inputs import identities, merged
 from diskimage_create.model import IMAGE, STEPS, Inputs
@@ -294,17 +295,12 @@ def _checksum(manifest: Mapping[str, Any]) -> str:
 
 
 def _digests(directory: Path) -> dict[str, str]:
-    return {path.name: _digest(path) for path in sorted(directory.iterdir())}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path.name: sha256(path) for path in sorted(directory.iterdir())}
 
 
 def _is(path: Path, digest: str) -> bool:
     with suppress(OSError):
-        return _digest(path) == digest
+        return sha256(path) == digest
     return False
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from diskimage_create import process
+from diskimage_create.digests import sha256
 from diskimage_create.model import Expectation
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.record import recorded_artifact, recorded_digest
@@ -23,8 +23,7 @@ def checksum(view: ImageView, expectation: Expectation) -> Outcome:
     recorded = (recorded_artifact(view.path) or {}).get("sha256") or recorded_digest(view.path)
     if not recorded:
         return skipped("there is no recorded digest beside the image")
-    with view.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(view.path)
     wanted = str(recorded).removeprefix("sha256:")
     return verdict([f"SHA-256 is {digest} instead of {wanted}"] if digest != wanted else [], digest)
 
