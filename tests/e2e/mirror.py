@@ -20,6 +20,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
+from diskimage_create import host
+
 #: What this host must have to make a mirror; all of it is in Debian's apt-utils, dpkg and gnupg
 TOOLS = ("apt-get", "apt-ftparchive", "dpkg-deb", "gpg", "gpgconf")
 
@@ -49,6 +53,15 @@ _TOOL_PACKAGES = tuple(
 
 #: A few that stand in the second component, so that a build that knows main alone fails
 _UNIVERSE = frozenset({"ifenslave", "ifupdown", "ipvsadm", "isc-dhcp-client", "tmux", "vlan"})
+
+
+def skip_where_none_can_be_made() -> None:
+    """Skip the test on a host whose apt and tools make no mirror."""
+    facts = host.detect({})
+    if (facts.distribution, facts.codename, facts.arch) != ("debian", "bookworm", "amd64"):
+        pytest.skip("the mirror is made of the packages of Debian 12 on amd64, as this host's own apt finds them")
+    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        pytest.skip(f"making a mirror needs {', '.join(missing)}")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +10,19 @@ from pathlib import Path
 
 import pytest
 from building import Built, leftovers, run_build
-from mirror import TOOLS, download, index_suite, link, make_key, make_package, served, sign, signing_home, without_epoch
+from mirror import (
+    download,
+    index_suite,
+    link,
+    make_key,
+    make_package,
+    served,
+    sign,
+    signing_home,
+    skip_where_none_can_be_made,
+    without_epoch,
+)
 from test_ubuntu import on_mirror
-
-from diskimage_create import host
 
 #: When the dated state was published, and when its Release files expired: long ago
 THEN, ID = "Thu, 01 Jan 2026 00:00:00 UTC", "20260102T000000Z"
@@ -50,11 +58,7 @@ def environment(url: str, keyring: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def mirror(builds: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Mirror]:
     """An archive of today, and a dated one beside it that the first one's Release files speak of."""
-    facts = host.detect({})
-    if (facts.distribution, facts.codename, facts.arch) != ("debian", "bookworm", "amd64"):
-        pytest.skip("the mirror is made of the packages of Debian 12 on amd64, as this host's own apt finds them")
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"making a mirror needs {', '.join(missing)}")
+    skip_where_none_can_be_made()
     assert pytestconfig.cache is not None
     packages = download(pytestconfig.cache.mkdir("snapshot-mirror"), ("no", _PACKAGES))
     directory = tmp_path_factory.mktemp("snapshot")

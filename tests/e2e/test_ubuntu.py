@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from building import COMMAND, Built, clean_environment, leftovers, run_build
-from mirror import AGENT_PACKAGES, ROLE_PACKAGES, TOOLS, Mirror, ubuntu_mirror
+from mirror import AGENT_PACKAGES, ROLE_PACKAGES, Mirror, skip_where_none_can_be_made, ubuntu_mirror
 
 from diskimage_create import host
 from diskimage_create.validate import CHECKS
@@ -52,11 +51,7 @@ def on_mirror(url: str, keyring: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def mirror(builds: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Mirror]:
     """Answers as long as the tests run; the packages are kept for the next run."""
-    facts = host.detect({})
-    if (facts.distribution, facts.codename, facts.arch) != ("debian", "bookworm", "amd64"):
-        pytest.skip("the mirror is made of the packages of Debian 12 on amd64, as this host's own apt finds them")
-    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        pytest.skip(f"making a mirror needs {', '.join(missing)}")
+    skip_where_none_can_be_made()
     assert pytestconfig.cache is not None
     with ubuntu_mirror(tmp_path_factory.mktemp("mirror"), pytestconfig.cache.mkdir("ubuntu-mirror")) as mirror:
         yield mirror

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
+from hooks import plain_sudo, run_hook
 
 from diskimage_create.config import setting
-from diskimage_create.elements import OURS
 from diskimage_create.model import Source
 
 pytestmark = pytest.mark.subprocess("runs hooks of elements")
@@ -18,17 +16,7 @@ pytestmark = pytest.mark.subprocess("runs hooks of elements")
 @pytest.fixture
 def sudo(tmp_path: Path) -> Path:
     """A sudo that just runs its command: nothing here needs to be root."""
-    program = tmp_path / "bin/sudo"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\nexec "$@"\n')
-    program.chmod(0o755)
-    return program.parent
-
-
-def run_hook(hook: str, sudo: Path, **variables: str) -> None:
-    environment = {"PATH": f"{sudo}:{os.environ['PATH']}", **variables}
-    done = subprocess.run([OURS / hook], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    return plain_sudo(tmp_path)
 
 
 def test_credentials_and_places_of_the_host_leave_the_manifests(tmp_path: Path, sudo: Path) -> None:

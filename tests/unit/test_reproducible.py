@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
 
+import hooks
 import pytest
 import yaml
+from hooks import plain_sudo
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import plan, read
 
-from diskimage_create.elements import OURS
 from diskimage_create.errors import InputError
 from diskimage_create.model import Source
 from diskimage_create.reproducible import LAST_EPOCH, is_epoch, with_fixed_uuids
@@ -105,21 +105,16 @@ def test_a_layout_of_the_user_keeps_the_uuid_that_it_names() -> None:
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     """A directory that stands for the target, beside a sudo that just runs its command."""
-    program = tmp_path / "bin/sudo"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\nexec "$@"\n')
-    program.chmod(0o755)
+    plain_sudo(tmp_path)
     target = tmp_path / "target"
     target.mkdir()
     return target
 
 
 def run_hook(hook: str, target: Path, **variables: str) -> None:
-    environment = {"PATH": f"{target.parent}/bin:{os.environ['PATH']}", "TARGET_ROOT": str(target), **variables}
-    environment |= {"TMP_BUILD_DIR": str(target.parent), "TMPDIR": str(target.parent)}
-    command = [OURS / "reproducible" / hook]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    places = {"TARGET_ROOT": target, "TMP_BUILD_DIR": target.parent, "TMPDIR": target.parent}
+    said = {**variables, **{name: str(place) for name, place in places.items()}}
+    hooks.run_hook(f"reproducible/{hook}", target.parent / "bin", **said)
 
 
 @pytest.mark.subprocess("runs a hook")
