@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from diskimage_create.errors import CommandFailed, HostError
 
@@ -60,6 +61,7 @@ def run(
     argv: Sequence[str | Path],
     *,
     input: str | None = None,
+    stdin: IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float | None = None,
@@ -68,15 +70,16 @@ def run(
     """Run a program to its end and return what it printed.
 
     :param input: text for its standard input (which is otherwise empty)
+    :param stdin: a file that it reads instead
     :param timeout: seconds; the program is killed after that
     :param expect: exit statuses that are no error
     :raises CommandFailed: for any other exit status, and after a time-out
     :raises HostError: the program is not installed
     """
     plain = [str(arg) for arg in argv]
-    with _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=subprocess.PIPE) as child:
+    with _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=stdin or subprocess.PIPE) as child:
         try:
-            stdout, stderr = child.communicate(input or "", timeout=timeout)
+            stdout, stderr = child.communicate(None if stdin else input or "", timeout=timeout)
         except subprocess.TimeoutExpired:
             stop(child.pid, grace=0)
             raise CommandFailed(plain, -signal.SIGKILL, f"no answer within {timeout} s") from None
@@ -155,7 +158,7 @@ def _start(
     env: Mapping[str, str] | None,
     cwd: Path | None,
     stderr: int,
-    stdin: int,
+    stdin: int | IO[bytes],
     umask: int = -1,
 ) -> subprocess.Popen[str]:
     environment = dict(os.environ if env is None else env)
