@@ -1,0 +1,192 @@
+"""YAML files that users write: what is wrong with them is told by file and line, all at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diskimage_create.errors import InputError, Problem
+
+#: A place in a document: keys and indexes from the top
+Place = tuple[str | int, ...]
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: Aliases of aliases can mean more than any memory holds.
+_MOST_NODES = 1_000_000
+_SCHEMAS = Path(__file__).parent / "schemas"
+#: JSON Schema's names of types, for people
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "nothing",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+
+
+@dataclass(frozen=True)
+class Document:
+    """The content of a YAML file, with the line of everything in it."""
+
+    path: Path
+    data: Any
+    lines: Mapping[Place, int] = field(repr=False)
+    texts: Mapping[Place, str] = field(repr=False)
+    """Scalars as they are written: ``DIB_RELEASE: 9.0`` is ``9.0``"""
+
+    def where(self, *place: str | int) -> str:
+        """``FILE:LINE`` of a place; of what is not there, that of what it would be in."""
+        return f"{self.path}:{self._line(place)}"
+
+    def _line(self, place: Place) -> int:
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+    def problems(self, schema: str, definition: str = "") -> list[Problem]:
+        """Everything that a schema says is wrong with the content, in the order of the lines.
+
+        :param schema: ``schemas/NAME.schema.json``
+        :param definition: the part of it that the content is to fit
+        """
+        found = []
+        for error in _validator(schema, definition).iter_errors(self.data):
+            top: Place = tuple(error.absolute_path)
+            found += [(self._line((*top, *more)), message, hint) for more, message, hint in _explained(error)]
+        order = sorted(found, key=lambda entry: entry[0])
+        return [Problem(message, f"{self.path}:{line}", hint) for line, message, hint in order]
+
+
+@cache
+def _validator(schema: str, definition: str) -> Any:
+    from jsonschema import Draft202012Validator  # slow to import
+
+    whole = json.loads(schema_text(schema))
+    part = {"$ref": f"#/$defs/{definition}", "$defs": whole["$defs"]} if definition else whole
+    return Draft202012Validator(part)
+
+
+def schema_text(name: str) -> str:
+    """A JSON Schema of ours."""
+    return (_SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")
+
+
+def _explained(error: Any) -> Iterator[tuple[Place, str, str | None]]:
+    """What an error of jsonschema means: a place below its own, a message, a hint."""
+    path = ".".join(str(part) for part in error.absolute_path)
+    inside = f"{path}: " if path else ""
+    if error.validator == "additionalProperties" and isinstance(error.validator_value, bool):
+        known = error.schema.get("properties", {})
+        for key in sorted(error.instance.keys() - known.keys()):
+            close = difflib.get_close_matches(key, known, n=1)
+            yield (key,), f"{inside}unknown key {key}", _guess(close, known)
+    elif error.validator == "required":
+        (key,) = [key for key in error.validator_value if error.message.startswith(repr(key))]
+        yield (), f"{inside}there is no {key}", error.schema.get("properties", {}).get(key, {}).get("description")
+    else:
+        yield (), f"{path or 'the file'} {_complaint(error)}", error.schema.get("description")
+
+
+def _guess(close: list[str], known: Mapping[str, Any]) -> str:
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+
+
+def _complaint(error: Any) -> str:
+    wanted = error.validator_value
+    match error.validator:
+        case "type":
+            return f"must be {' or '.join(_TYPES[name] for name in ([wanted] if isinstance(wanted, str) else wanted))}"
+        case "enum":
+            return f"must be one of {', '.join(dict.fromkeys(str(value).lower() for value in wanted))}"
+        case "minLength" | "minItems" | "minProperties":
+            return "is empty"
+        case "oneOf" | "anyOf":
+            return "has none of the forms that it can have"
+        case "pattern":
+            return f"cannot be {error.instance!r}"
+        case _:
+            return f"is wrong: {error.message}"
+
+
+def read(path: Path) -> Document:
+    """Read a file of one YAML document. Keys are always text.
+
+    :raises InputError: it cannot be read, is no YAML, or has a key twice: all of that at once
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError([Problem(f"cannot be read: {reason}", str(path))]) from None
+    reader = _Reader(path)
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            data = None if node is None else reader.value(loader, node, ())
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        reader.problems.append(Problem(f"is no YAML: {what}", f"{path}:{line}"))
+    except (yaml.YAMLError, ValueError) as error:
+        reader.problems.append(Problem(f"is no YAML: {' '.join(str(error).split())}", str(path)))
+    except RecursionError:
+        reader.problems.append(Problem("is nested too deeply, or contains itself", str(path)))
+    if reader.problems:
+        raise InputError(reader.problems)
+    return Document(path, data, reader.lines, reader.texts)
+
+
+class _Reader:
+    """Makes values of YAML's nodes, and remembers where they were."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Place, int] = {}
+        self.texts: dict[Place, str] = {}
+        self.problems: list[Problem] = []
+
+    def value(self, loader: Any, node: yaml.Node, place: Place) -> Any:
+        self.lines.setdefault(place, node.start_mark.line + 1)
+        if len(self.lines) > _MOST_NODES:
+            raise yaml.YAMLError(f"more than {_MOST_NODES} values")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(loader, node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(loader, item, (*place, index)) for index, item in enumerate(node.value)]
+        self.texts[place] = node.value
+        return loader.construct_object(node)
+
+    def _mapping(self, loader: Any, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        self._complain_of_doubles(node)
+        loader.flatten_mapping(node)  # "<<": what is merged in stands before the mapping's own keys
+        made: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.problems.append(Problem("a key is no text", f"{self.path}:{key.start_mark.line + 1}"))
+                continue
+            here = (*place, key.value)
+            self.lines[here] = key.start_mark.line + 1
+            made[key.value] = self.value(loader, value, here)
+        return made
+
+    def _complain_of_doubles(self, node: yaml.MappingNode) -> None:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    hint = f"it is also on line {seen[key.value]}; YAML would silently take the last one"
+                    self.problems.append(Problem(f"key {key.value!r} is there twice", f"{self.path}:{line}", hint))
+                seen.setdefault(key.value, line)
