@@ -128,6 +128,11 @@ class ImageSpec:
     compat_compression: bool = False
     trace: int = 0
 
+    @property
+    def built_type(self) -> str:
+        """What disk-image-create makes, and all types are made of: a raw disk, or a ramdisk."""
+        return self.types[0] if self.types[0] in RAMDISK else "raw"
+
     def path_of(self, image_type: str) -> Path:
         """Where the finished image of this type goes."""
         return self.output.with_name(self.output.name + EXTENSIONS[image_type])

@@ -92,6 +92,7 @@ def find(name: str, places: Iterable[Path] = (_HERE,)) -> Path | None:
     return None
 
 
+@cache
 def load(name: str) -> Profile:
     """One of the profiles that come with this project.
 
@@ -102,7 +103,6 @@ def load(name: str) -> Profile:
     return read(path)
 
 
-@cache
 def read(path: Path) -> Profile:
     """Read a profile from its file. Ours are known to be good: tests check them.
 
@@ -140,7 +140,7 @@ def _unknown_names(file: YamlFile) -> Iterator[Problem]:
                 if name not in defined and name == name.lower():
                     yield _unknown(name, file.where(key, number, "when", name), defined)
             try:
-                unset = [name for name in _placeholders(entry) if name not in defined]
+                unset = [name for name in _placeholders(entry) if name not in {*defined, *entry.get("when", ())}]
             except ValueError as error:
                 yield Problem(f"braces do not match: {error}", file.where(key, number))
                 continue
