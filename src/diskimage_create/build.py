@@ -19,7 +19,7 @@ import yaml
 from diskimage_create import process
 from diskimage_create.errors import BuildError, HostError, InputError, Problem
 from diskimage_create.host import HostFacts
-from diskimage_create.model import BuildPlan, ImageSpec
+from diskimage_create.model import EXTENSIONS, BuildPlan, ImageSpec
 from diskimage_create.mounts import afterwards
 from diskimage_create.plan import uses_foreign_root_password
 from diskimage_create.progress import Tracker
@@ -43,7 +43,7 @@ def run_build(
     variables: Mapping[str, str],
     listen: Callable[[str], None],
 ) -> Path:
-    """Run disk-image-create; returns the raw image.
+    """Run disk-image-create; returns the raw image, or the ramdisk, beside which its kernel lies.
 
     :param log: gets every line, with the time, without secrets
     :param variables: set for this run besides the plan's
@@ -63,7 +63,7 @@ def run_build(
     on_line(f"{' '.join(plan.command)}")
     # Files of the image get the modes that their programs mean, whoever builds.
     status = process.stream(command, on_line, env=environment, cwd=work.out, umask=0o022)
-    raw = work.out / f"{plan.spec.profile}.raw"
+    raw = work.out / f"{plan.spec.profile}{EXTENSIONS[plan.spec.built_type]}"
     if status != 0 or not raw.is_file():
         raise _failure(status, tracker)
     return raw

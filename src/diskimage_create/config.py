@@ -14,33 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import profiles, reproducible, snapshot
+from diskimage_create import profiles, reproducible, settings, snapshot
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.host import HostFacts
-from diskimage_create.model import EXTENSIONS, ImageSpec, Setting, Source
-from diskimage_create.profiles import Profile, matches
+from diskimage_create.model import EXTENSIONS, RAMDISK, ImageSpec, Setting, Source
+from diskimage_create.profiles import Profile, chosen, matches
+from diskimage_create.settings import setting
 
 #: Of an output's name: file systems allow 255, and we add extensions
 _LONGEST_NAME = 200
+_DEFAULT_PROFILE = "amphora"
 ARCHITECTURES = ("i386", "amd64", "armhf", "arm64", "aarch64", "ppc64le")
 
 #: Debian's names differ for two of them
 _DEBIAN_ARCH = {"aarch64": "arm64", "ppc64le": "ppc64el"}
-
-#: Variables that say something to us, and nothing to the build
-_CONSUMED = frozenset(
-    {"DIB_ELEMENTS", "DIB_LOCAL_ELEMENTS", "DIB_LOCAL_ELEMENTS_PATH", "DIB_REPO_PATH", "DIB_PASSWORD", "DIB_RELEASE"}
-)
-#: What else of the environment says something to the build
-_RECOGNISED = frozenset({"CLOUD_INIT_DATASOURCES", reproducible.VARIABLE})
-#: Variables that are read before ``--env`` could set them
-_NOT_BY_ENV = (_CONSUMED - {"DIB_PASSWORD"}) | {"ELEMENTS_PATH", "ELEMENTS_REPO_PATH", "OCTAVIA_REPO_PATH"}
-_SECRET_NAME = re.compile(
-    r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY|(^|_)(PASS|PWD|AUTH)(_|$)",
-    re.IGNORECASE,
-)
-# A token alone is a credential of https://; git@ of ssh:// is none.
-_URL_WITH_PASSWORD = re.compile(r"(?:://|^)[^/@\s:]*:[^/\s]+@|https?://[^/\s]+@", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -121,13 +108,14 @@ def read(request: Request) -> ImageSpec:
     os_entry = _operating_system(reader, profile)
     arch = _arch(reader, os_entry)
     size = _size(reader, profile, os_entry)
-    types = _types(reader)
+    types = _types(reader, profile)
     output = _output(reader, profile, types)
     _check_names_are_free(reader, output, types)
     facts = _facts(reader, profile, os_entry, arch)
     environment = _environment(reader, profile, os_entry, facts)
     environment |= _snapshot(reader, os_entry, environment)
     elements = _elements(reader, profile, facts, environment)
+    known = _known(facts, environment)
     password = _root_password(reader)
     work_dir, logfile = _directories(reader)
     _check_required_variables(reader, os_entry, environment)
@@ -152,7 +140,10 @@ def read(request: Request) -> ImageSpec:
         kernel=facts.get("kernel"),
         work_dir=work_dir,
         logfile=logfile,
-        packages=_split(reader.options.get("package")),
+        packages=tuple(dict.fromkeys((*chosen(profile.packages, known), *_split(reader.options.get("package"))))),
+        arguments=tuple(chosen(profile.arguments, known)),
+        requires_elements=profile.requires_elements,
+        expected=profile.expected,
         docker_target=_docker_target(reader, types, output),
         root_password=password,
         enforce_mac=bool(facts["enforce_mac"]),
@@ -167,10 +158,22 @@ def read(request: Request) -> ImageSpec:
 
 
 def _profile(reader: Reader) -> Profile:
-    name = str(reader.value("profile", default="amphora"))
-    if reader.choice("profile", name, profiles.names()) is None:
-        name = "amphora"  # so that the other options can be checked too
-    return profiles.load(name)
+    """The profile of that name, or in that file."""
+    name, default = str(reader.value("profile", default=_DEFAULT_PROFILE)), profiles.load(_DEFAULT_PROFILE)
+    places = profiles.directories(reader.environ)
+    for place in places:
+        if not place.is_dir():
+            reader.problem(f"directory {place} does not exist", profiles.VARIABLE, "correct the variable, or unset it")
+    is_file = name.endswith((".yaml", ".yml")) or os.sep in name
+    path = _path(reader, name) if is_file else profiles.find(name, places)
+    if path is None:
+        reader.choice("profile", name, profiles.names(places))
+        return default  # so that the other options can be checked too
+    try:
+        return profiles.read(path)
+    except InputError as error:
+        reader.problems += error.problems
+        return default
 
 
 def _operating_system(reader: Reader, profile: Profile) -> Mapping[str, Any]:
@@ -188,7 +191,7 @@ def _arch(reader: Reader, os_entry: Mapping[str, Any]) -> str:
 
 
 def _size(reader: Reader, profile: Profile, os_entry: Mapping[str, Any]) -> int | None:
-    text = str(reader.value("size", default=profile.size_gib))
+    text = str(reader.value("size", default=os_entry.get("size_gib", profile.size_gib)))
     if not re.fullmatch(r"0*[1-9][0-9]{0,5}", text):
         reader.problem(
             f"size {text!r} is not a positive whole number", reader.where("size"), "gigabytes, e.g. --size 5"
@@ -201,13 +204,14 @@ def _size(reader: Reader, profile: Profile, os_entry: Mapping[str, Any]) -> int 
     return size
 
 
-def _types(reader: Reader) -> tuple[str, ...]:
-    types = [name.strip() for name in str(reader.value("type", default="qcow2")).split(",") if name.strip()]
+def _types(reader: Reader, profile: Profile) -> tuple[str, ...]:
+    given = str(reader.value("type", default=profile.types[0]))
+    types = [name.strip() for name in given.split(",") if name.strip()]
     for name in types:
-        reader.choice("type", name, EXTENSIONS)
+        reader.choice("type", name, profile.types)
     if not types:
-        reader.problem("no image type given", reader.where("type"), f"one of {', '.join(EXTENSIONS)}")
-    return tuple(dict.fromkeys(types))
+        reader.problem("no image type given", reader.where("type"), f"one of {', '.join(profile.types)}")
+    return tuple(dict.fromkeys(part for name in types for part in (RAMDISK if name == "ramdisk" else (name,))))
 
 
 def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path:
@@ -255,10 +259,11 @@ def _docker_target(reader: Reader, types: Sequence[str], output: Path) -> str | 
 
 def _facts(reader: Reader, profile: Profile, os_entry: Mapping[str, Any], arch: str) -> dict[str, Any]:
     """What the profile's conditions and values may name."""
+    _refuse_unknown_options(reader, profile)
     backend = str(reader.value("backend", default=next(iter(profile.backends), "")))
     backend_element = profile.backends.get(backend, "")
-    if profile.backends and reader.choice("backend", backend, profile.backends) is None:
-        backend_element = ""
+    if profile.backends:
+        reader.choice("backend", backend, profile.backends)
     release = str(reader.value("release", "DIB_RELEASE", os_entry["release"]))
     if not re.fullmatch(r"[\w.+-]+", release, re.ASCII):
         reader.problem(f"{release!r} is no name of a release", reader.where("release"), f"e.g. {os_entry['release']}")
@@ -286,32 +291,38 @@ def _facts(reader: Reader, profile: Profile, os_entry: Mapping[str, Any], arch: 
     return facts
 
 
+def _refuse_unknown_options(reader: Reader, profile: Profile) -> None:
+    for option in profiles.OPTIONS:
+        if reader.options.get(option) not in (None, False) and not profile.knows(option):
+            hint = f"leave it out; what {profile.name} knows is in docs/profiles.md"
+            reader.problem(f"an image of the profile {profile.name} has no use for it", reader.where(option), hint)
+
+
 def _environment(
     reader: Reader, profile: Profile, os_entry: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> dict[str, Setting]:
-    settings: dict[str, Setting] = {}
-    for name, value in sorted(reader.environ.items()):
-        if (name.startswith("DIB_") and name not in _CONSUMED) or name in _RECOGNISED:
-            settings[name] = setting(name, value, Source.ENVIRONMENT)
+    found = settings.inherited(reader.environ, (entry["name"] for entry in profile.environment))
     for name, value in os_entry.get("environment", {}).items():
-        settings.setdefault(name, Setting(value, Source.PROFILE))
+        found.setdefault(name, Setting(value, Source.PROFILE))
     if kernel := os_entry.get("kernel"):
-        settings[kernel["variable"]] = Setting(facts["kernel"], reader.sources["kernel"])
+        found[kernel["variable"]] = Setting(facts["kernel"], reader.sources["kernel"])
     for entry in profile.environment:
-        known = {**reader.environ, **facts, **{name: s.value for name, s in settings.items()}}
+        known = {**reader.environ, **facts, **{name: s.value for name, s in found.items()}}
         name, option = entry["name"], entry.get("option")
         if not matches(entry.get("when"), known):
             continue
-        if name in settings and (option is None or entry.get("environment_wins")):
+        if name in found and (option is None or entry.get("environment_wins")):
             continue
         source = reader.sources.get(option, Source.PROFILE) if option else Source.PROFILE
-        settings[name] = setting(name, str(entry["value"]).format_map(known), source)
-    settings.update(_extra_environment(reader))
-    epoch = settings.get(reproducible.VARIABLE)
+        found[name] = setting(name, str(entry["value"]).format_map(known), source)
+    extra, problems = settings.given(reader.options.get("env") or ())
+    reader.problems += problems
+    found |= extra
+    epoch = found.get(reproducible.VARIABLE)
     if epoch is not None and not reproducible.is_epoch(epoch.value):
         hint = f"whole seconds since 1970, at most {reproducible.LAST_EPOCH}; or leave it unset"
         reader.problem(f"{epoch.value!r} is no time", reproducible.VARIABLE, hint)
-    return dict(sorted(settings.items()))
+    return dict(sorted(found.items()))
 
 
 def _snapshot(reader: Reader, os_entry: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict[str, Setting]:
@@ -322,42 +333,15 @@ def _snapshot(reader: Reader, os_entry: Mapping[str, Any], environment: Mapping[
     return {name: setting(name, value, source.get(name, Source.ENVIRONMENT)) for name, value in variables.items()}
 
 
-def setting(name: str, value: str, source: Source) -> Setting:
-    """A setting, secret when its name or a password in its address says so."""
-    return Setting(value, source, secret=bool(_SECRET_NAME.search(name) or _URL_WITH_PASSWORD.search(value)))
-
-
-def _extra_environment(reader: Reader) -> dict[str, Setting]:
-    extra = {}
-    for text in reader.options.get("env") or ():
-        name, equals, value = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            # What follows an equals sign may be a secret.
-            shown = f"{name}=..." if equals else name
-            reader.problem(f"{shown!r} is not NAME=VALUE", "--env", "e.g. --env DIB_GRUB_TIMEOUT=5")
-        elif name in _NOT_BY_ENV:
-            hint = "use --release" if name == "DIB_RELEASE" else f"export {name} before calling diskimage-create"
-            reader.problem(f"{name} is read before --env could set it", "--env", hint)
-        elif name == "DIB_PASSWORD":
-            reader.problem("DIB_PASSWORD would be written into the image", "--env", "use --root-password")
-        else:
-            extra[name] = setting(name, value, Source.FLAG)
-    return extra
-
-
 def _elements(
     reader: Reader, profile: Profile, facts: Mapping[str, Any], environment: Mapping[str, Setting]
 ) -> tuple[str, ...]:
     environ = reader.environ
-    known = {**facts, **{name: setting.value for name, setting in environment.items()}}
+    known = _known(facts, environment)
     names: list[str] = []
     for entry in profile.elements:
         replacement = environ.get(entry.get("replaced_by", ""), "")
-        if replacement:
-            names += replacement.split()
-        elif matches(entry.get("when"), known):
-            names += [name.format_map(known) for name in entry["names"]]
-    names = [name for name in names if name]
+        names += replacement.split() if replacement else chosen([entry], known)
     if environ.get("DIB_ELEMENTS"):
         names = environ["DIB_ELEMENTS"].split()
     if environ.get("DIB_LOCAL_ELEMENTS"):
@@ -367,6 +351,11 @@ def _elements(
         names += environ["DIB_LOCAL_ELEMENTS"].split()
     # Twice the same is an error to diskimage-builder when the element provides another one.
     return tuple(dict.fromkeys((*names, *_split(reader.options.get("element")))))
+
+
+def _known(facts: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict[str, Any]:
+    """What conditions are compared with: facts of the image, and its variables."""
+    return {**facts, **{name: setting.value for name, setting in environment.items()}}
 
 
 def _root_password(reader: Reader) -> str | None:

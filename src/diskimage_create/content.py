@@ -27,6 +27,7 @@ _CONVERTERS: Mapping[str, Sequence[str]] = {
     "qcow2": ("qemu-img",),
     "vhd": ("qemu-img",),
     "squashfs": ("mksquashfs",),
+    "initramfs": ("cpio",),
 }
 #: Element -> files of the user's home directory that its hooks copy into the image, in pre-install
 _HOME_FILES: Mapping[str, Sequence[str]] = {
@@ -57,7 +58,7 @@ def files(spec: ImageSpec, resolved: Sequence[ResolvedElement], environ: Mapping
     if spec.family == "debian":
         first |= _bootstrap()
     install = {}
-    if any(element.name == "amphora-agent" for element in resolved):
+    if any(file.path.endswith("-lend-uv") for element in resolved for file in element.files):
         install["tool:uv"] = version("uv")
     image = {"tool:diskimage-create": f"{version('diskimage-create')} {tree_digest(_OURS, skip=['elements'])}"}
     image["tool:mke2fs.conf"] = file_digest(_MKE2FS) if _MKE2FS.is_file() else "none"

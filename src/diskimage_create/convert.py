@@ -6,16 +6,18 @@ from pathlib import Path
 
 from diskimage_create import process, reproducible
 from diskimage_create.errors import BuildError
-from diskimage_create.model import ImageSpec
+from diskimage_create.model import EXTENSIONS, RAMDISK, ImageSpec
 
 
 def convert(raw: Path, image_type: str, target: Path, spec: ImageSpec, root: Path | None) -> None:
     """Write the image in another type; for ``docker``, the archive that is imported.
 
+    :param raw: the raw disk; or the ramdisk, beside which its kernel lies
     :param root: the raw image's root file system, mounted read-only, for the types that hold files and no disk
     """
-    if image_type == "raw":
-        process.run(["cp", "--sparse=always", "--reflink=auto", raw, target])
+    if image_type in ("raw", *RAMDISK):
+        made = raw.with_suffix(EXTENSIONS[image_type])
+        process.run(["cp", "--sparse=always", "--reflink=auto", made, target])
     elif image_type in ("qcow2", "vhd"):
         process.run(["qemu-img", "convert", "-f", "raw", *_qemu_options(image_type, spec), raw, target])
     elif root is None:

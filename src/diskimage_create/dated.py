@@ -14,12 +14,12 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from diskimage_create import snapshot
-from diskimage_create.config import setting
 from diskimage_create.errors import BuildError, InputError, Problem, RemoteError
 from diskimage_create.model import BuildPlan, Source
 from diskimage_create.remote import archives, effective, fetch
 from diskimage_create.remote.archives import Archive
 from diskimage_create.remote.fetch import Missing, Unanswered
+from diskimage_create.settings import setting
 
 #: What apt knows without being told, the first that matches: Acquire::Snapshots::URI of apt 3 (apt-config dump)
 _KNOWN = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -35,7 +35,8 @@ DISK_VARIABLES = {
 }
 WATCHED = ELEMENT_WORDS | SIZE_WORDS | frozenset().union(*DISK_VARIABLES.values())
 
-#: Output type -> file name extension. ``docker`` goes to a daemon, not to a file.
+#: Output type -> file name extension. ``docker`` goes to a daemon, not to a file. The last two are the parts of a
+#: ramdisk.
 EXTENSIONS: Mapping[str, str] = {
     "qcow2": ".qcow2",
     "raw": ".raw",
@@ -44,7 +45,13 @@ EXTENSIONS: Mapping[str, str] = {
     "tgz": ".tgz",
     "squashfs": ".squashfs",
     "docker": ".docker",
+    "initramfs": ".initramfs",
+    "kernel": ".kernel",
 }
+#: What a ramdisk is made of: files that belong together
+RAMDISK = ("initramfs", "kernel")
+#: Types that are made of the disk that disk-image-create makes
+DISK_TYPES = tuple(name for name in EXTENSIONS if name not in RAMDISK)
 
 
 class Source(StrEnum):
@@ -102,6 +109,14 @@ class ImageSpec:
     work_dir: Path | None = None
     logfile: Path | None = None
     packages: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """More arguments of disk-image-create."""
+    ca_certificates: tuple[Path, ...] = ()
+    """Files in PEM form, to be trusted by the image for good."""
+    requires_elements: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What pip can install -> names of elements that come with it."""
+    expected: Sequence[Mapping[str, Any]] = ()
+    """What the image must be where its closure holds an element, as profiles say it."""
     docker_target: str | None = None
     root_password: str | None = field(default=None, repr=False)
     enforce_mac: bool = False
@@ -112,6 +127,11 @@ class ImageSpec:
     compressed: bool = True
     compat_compression: bool = False
     trace: int = 0
+
+    @property
+    def built_type(self) -> str:
+        """What disk-image-create makes, and all types are made of: a raw disk, or a ramdisk."""
+        return self.types[0] if self.types[0] in RAMDISK else "raw"
 
     def path_of(self, image_type: str) -> Path:
         """Where the finished image of this type goes."""

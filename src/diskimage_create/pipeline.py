@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import build as builds
-from diskimage_create import docker, process, profiles, record, remote, requirements, snapshot, validate
+from diskimage_create import docker, process, record, remote, requirements, snapshot, validate
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.dated import resolve_snapshot
@@ -294,7 +294,7 @@ def _expectation(plan: BuildPlan, host: HostFacts) -> Expectation:
     """What the image must be, and what of this host it must not hold."""
     lent = host.ca_certificates if "DISKIMAGE_CREATE_CA_BUNDLE" in plan.environment else ()
     return replace(
-        plans.expectation(plan, profiles.load(plan.spec.profile)),
+        plans.expectation(plan),
         secrets=builds.secrets(plan) | builds.lent(plan, host) | marks(lent),
         lent_certificates=fingerprints(lent),
     )

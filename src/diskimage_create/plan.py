@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from diskimage_create import inputs, reproducible
-from diskimage_create.config import setting
 from diskimage_create.elements import OURS
 from diskimage_create.host import HostFacts
 from diskimage_create.model import (
@@ -22,7 +21,8 @@ from diskimage_create.model import (
     Setting,
     Source,
 )
-from diskimage_create.profiles import Profile, matches
+from diskimage_create.profiles import matches
+from diskimage_create.settings import setting
 
 #: disk-image-create asks for twice this much memory before it builds in a tmpfs (its DIB_MIN_TMPFS)
 MIN_TMPFS_BYTES = 2 * 2**30
@@ -131,25 +131,21 @@ def _command(spec: ImageSpec, elements: Sequence[str]) -> list[str]:
     if not spec.tmpfs:
         command.append("--no-tmpfs")
     command += ["-x"] * spec.trace
+    command += spec.arguments
     for package in spec.packages:
         command += ["-p", package]
     return [*command, *elements]
 
 
-def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
+def expectation(plan: BuildPlan) -> Expectation:
     """What the finished image must be."""
     spec = plan.spec
     names = frozenset(element.name for element in plan.resolved)
     environment = {name: setting.value for name, setting in plan.environment.items()}
-    facts: dict[str, Any] = {**vars(spec), **environment}
-    packages = [
-        package
-        for entry in profile.required_packages
-        if entry.get("element") in names and matches(entry.get("when"), facts)
-        for package in entry["packages"]
-    ]
+    facts: dict[str, Any] = {**vars(spec), "os_element": spec.os, **environment}
+    expected = [e for e in spec.expected if e["element"] in names and matches(e.get("when"), facts)]
+    packages = [package for entry in expected for package in entry.get("packages", ())]
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES", "")
-    has_agent = "amphora-agent" in names
     return Expectation(
         arch=spec.arch,
         distribution=spec.distribution,
@@ -159,7 +155,7 @@ def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
         elements=names,
         packages=tuple(dict.fromkeys(packages)),
         datasources=tuple(d.strip() for d in datasources.split(",")) if "cloud-init-datasources" in names else None,
-        sshd=(spec.sshd and environment.get("DIB_OCTAVIA_AMP_USE_SSH", "True") == "True") if has_agent else None,
+        sshd=next((entry["sshd"] for entry in reversed(expected) if "sshd" in entry), None),
         root_password=spec.root_password is not None,
     )
 

@@ -38,6 +38,7 @@ def prepare(request: Request, *, to_build: bool = False, problems: Sequence[Prob
     :raises InputError: with every problem of the request
     """
     spec, search_path = _checked(request, problems)
+    _require_packages(spec, search_path)
     resolved = elements.resolve(spec.elements, search_path, spec.arch)
     if "build-host" not in {element.name for element in resolved}:
         # Elements of ours depend on it. An image without any of them is lent the host's certificates all the same.
@@ -68,6 +69,18 @@ def _checked(request: Request, others: Sequence[Problem]) -> tuple[ImageSpec, li
     if problems:
         raise InputError(problems)
     return spec, search_path
+
+
+def _require_packages(spec: ImageSpec, search_path: Sequence[Path]) -> None:
+    """Refuse an image whose elements come with packages that are not installed."""
+    problems = []
+    for package, names in spec.requires_elements.items():
+        wanted = [name for name in names if name in spec.elements]
+        if missing := [name for name in wanted if not any((place / name).is_dir() for place in search_path)]:
+            what = f"the profile {spec.profile} needs elements that are not here: {', '.join(missing)}"
+            problems.append(Problem(what, "ELEMENTS_PATH", f"pip install '{package}'"))
+    if problems:
+        raise InputError(problems)
 
 
 def _block_devices(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> list[dict[str, Any]]:

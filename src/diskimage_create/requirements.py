@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -90,6 +91,11 @@ BY_TYPE = {
     "tgz": (_tool("gzip", "gzip", "tgz", "pigz"),),
     "squashfs": (_tool("mksquashfs", "squashfs-tools", "squashfs"),),
     "docker": (_tool("docker", "docker.io (docker-cli)", "docker import"),),
+    "initramfs": (
+        _tool("cpio", "cpio", "packs a ramdisk"),
+        _tool("bsdtar", "libarchive-tools (bsdtar)", "looks into a ramdisk"),
+    ),
+    "kernel": (),
 }
 #: What makes things better, and can be done without
 OPTIONAL = (
@@ -97,6 +103,7 @@ OPTIONAL = (
     _tool("mmdebstrap", "mmdebstrap", "bootstraps Debian faster than debootstrap"),
     _tool("mcopy", "mtools", "compares EFI system partitions file by file"),
     _tool("fuse2fs", "fuse2fs", "looks into images without root"),
+    _tool("rsync", "rsync", "source repositories that are archives"),
 )
 
 
@@ -159,9 +166,11 @@ def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
     if spec.family == "debian" and not process.which("mmdebstrap") and not (_DEBOOTSTRAP / spec.release).exists():
         problems.append(f"debootstrap does not know the release {spec.release}; package mmdebstrap needs not to")
     problems += _foreign(spec.arch, host.arch)
-    names = {element.name for element in plan.resolved}
-    if "block-device-efi" in names and not host.vfat:
+    layout = plan.environment["DIB_BLOCK_DEVICE_CONFIG"].value
+    if "type: vfat" in layout and not host.vfat:
         problems.append("the kernel has no vfat: the EFI system partition cannot be mounted; load the module vfat")
+    if re.search(r"^- lvm:", layout, re.MULTILINE) and not host.device_mapper:
+        problems.append("the kernel has no device-mapper: no logical volumes can be made; load the module dm_mod")
     problems += _space(plan, work_parent)
     if problems:
         hint = "'diskimage-create doctor' shows what this host has"

@@ -13,7 +13,7 @@ import pytest
 
 from diskimage_create.convert import convert
 from diskimage_create.host import HostFacts
-from diskimage_create.model import EXTENSIONS, Expectation, ImageSpec, Status
+from diskimage_create.model import DISK_TYPES, Expectation, ImageSpec, Status
 from diskimage_create.validate import validate
 from diskimage_create.validate.image import open_image
 
@@ -36,7 +36,7 @@ def make(raw: Path, image_type: str, spec: ImageSpec, workspace: Path) -> Path:
     return target
 
 
-@pytest.mark.parametrize("image_type", sorted(EXTENSIONS.keys() - {"docker"}))
+@pytest.mark.parametrize("image_type", sorted({*DISK_TYPES} - {"docker"}))
 def test_a_good_image_is_good_in_every_type(
     make_image: ImageMaker, expectation: Expectation, spec: ImageSpec, tmp_path: Path, image_type: str
 ) -> None:

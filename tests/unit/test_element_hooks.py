@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hooks import plain_sudo, run_hook
 
-from diskimage_create.config import setting
 from diskimage_create.model import Source
+from diskimage_create.settings import setting
 
 pytestmark = pytest.mark.subprocess("runs hooks of elements")
 

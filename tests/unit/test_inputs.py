@@ -17,7 +17,6 @@ from samples import plan, read
 from diskimage_create import content, elements
 from diskimage_create import plan as plans
 from diskimage_create.cli.plan import _as_text
-from diskimage_create.config import setting
 from diskimage_create.errors import InputError
 from diskimage_create.inputs import Change, changes, identities, keyed, local_inputs, merged, step_of
 from diskimage_create.model import (
@@ -32,6 +31,7 @@ from diskimage_create.model import (
     Setting,
     Source,
 )
+from diskimage_create.settings import setting
 from diskimage_create.store import Store, reuse
 
 DEBIAN = {"os": "debian", "output": "/tmp/amphora"}

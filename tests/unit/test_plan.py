@@ -17,12 +17,11 @@ from samples import HOST, VALID, plan, request, values
 from contract import schema_errors
 from diskimage_create import plan as plans
 from diskimage_create import prepare as preparing
-from diskimage_create import profiles
 from diskimage_create.cli.plan import _as_text
-from diskimage_create.config import setting
 from diskimage_create.errors import InputError
 from diskimage_create.host import AptSource
 from diskimage_create.model import Source
+from diskimage_create.settings import setting
 
 DEBIAN_HOST = replace(
     HOST,
@@ -195,13 +194,12 @@ def test_bad_directories_and_bad_options_are_reported_together() -> None:
 
 
 def test_what_validation_will_expect() -> None:
-    profile = profiles.load("amphora")
     made = plan({"os": "debian", "no_sshd": True, "size": "3"}, {"CLOUD_INIT_DATASOURCES": "OpenStack, NoCloud"})
-    expected = plans.expectation(made, profile)
+    expected = plans.expectation(made)
     assert (expected.arch, expected.distribution, expected.size_gib) == ("amd64", "debian", 3)
     assert (expected.sshd, expected.root_password) == (False, False)
     assert expected.datasources == ("OpenStack", "NoCloud")
     assert {"haproxy", "keepalived", "nftables", "irqbalance", "open-vm-tools"} <= set(expected.packages)
     assert "openssh-server" not in expected.packages
-    other = plans.expectation(plan({}, {"DIB_ELEMENTS": "vm debian-minimal"}), profile)
+    other = plans.expectation(plan({}, {"DIB_ELEMENTS": "vm debian-minimal"}))
     assert (other.sshd, other.datasources, other.packages) == (None, None, ())

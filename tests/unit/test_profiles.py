@@ -201,6 +201,6 @@ def test_conditions(condition: dict[str, object] | None, facts: dict[str, object
 def test_every_required_package_belongs_to_an_element_of_the_profile() -> None:
     profile = profiles.load("amphora")
     names = {name for entry in profile.elements for name in entry["names"]} | set(profile.backends.values())
-    assert {entry["element"] for entry in profile.required_packages} <= names
+    assert {entry["element"] for entry in profile.expected} <= names
     with pytest.raises(KeyError):
         profiles.load("../amphora")

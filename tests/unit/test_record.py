@@ -13,7 +13,7 @@ import pytest
 from samples import plan
 
 from contract import schema_errors
-from diskimage_create import inputs, profiles, record
+from diskimage_create import inputs, record
 from diskimage_create import plan as plans
 from diskimage_create.digests import sha256
 from diskimage_create.errors import InputError
@@ -53,7 +53,7 @@ def made_from(artifacts: list[Artifact], *, ok: bool = True, **options: Any) -> 
         resumed_from=None,
         packages=PACKAGES,
         timings=TIMINGS,
-        expectation=to_json(plans.expectation(built, profiles.load("amphora"))),
+        expectation=to_json(plans.expectation(built)),
         tools=TOOLS,
         started=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
     )

@@ -18,6 +18,9 @@ from diskimage_create.validate.root import ImageRoot
 # QEMU's name of each type that holds a disk.
 _DRIVERS = {"qcow2": "qcow2", "raw": "raw", "vhd": "vpc"}
 
+# cpio, xz, lzma, zstd: what the kernel unpacks, and no disk starts with
+_RAMDISK_MAGIC = (b"0707", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x28\xb5\x2f\xfd")
+
 
 class Damaged(Exception):
     """The image cannot be opened; ``check`` is the check that this fails."""
@@ -38,7 +41,7 @@ class ImageView:
 
     path: Path
     kind: str
-    """``qcow2``, ``raw``, ``vhd``, ``tar`` or ``squashfs``."""
+    """``qcow2``, ``raw``, ``vhd``, ``tar``, ``squashfs``, ``initramfs`` or ``kernel``."""
     workspace: Path
     notes: list[str] = field(default_factory=list)
     """How the opening differed from the usual way."""
@@ -65,7 +68,8 @@ class ImageView:
     def root(self) -> ImageRoot:
         """The mounted, or unpacked, tree."""
         if self._root is None:
-            raise Unavailable("the root file system could not be mounted")
+            no_files = self.kind == "kernel"
+            raise Unavailable("a kernel has no files" if no_files else "the root file system could not be mounted")
         return self._root
 
 
@@ -80,7 +84,11 @@ def image_kind(path: Path) -> str:
         end = file.read(8)
     if start.startswith(qcow2.MAGIC):
         return "qcow2"
-    if start[257:262] == b"ustar" or (start.startswith(b"\x1f\x8b") and _holds_tar(path)):
+    if is_kernel(start):  # before disks: a kernel for PCs has the signature of a boot sector
+        return "kernel"
+    if start.startswith(_RAMDISK_MAGIC) or (start.startswith(b"\x1f\x8b") and _starts_with(path, b"0707", 0)):
+        return "initramfs"
+    if start[257:262] == b"ustar" or (start.startswith(b"\x1f\x8b") and _starts_with(path, b"ustar", 257)):
         return "tar"
     if start.startswith(b"hsqs"):
         return "squashfs"
@@ -114,8 +122,12 @@ def open_image(path: Path, *, workspace: Path, devices: bool = False) -> Iterato
     tree = workspace / "root"
     tree.mkdir()
     with ExitStack() as stack:
-        if view.kind == "tar":
-            _unpack(path, tree, devices=devices)
+        if view.kind == "kernel":
+            yield view
+            return
+        if view.kind in ("tar", "initramfs"):
+            unpack = _unpack if view.kind == "tar" else _unpack_ramdisk
+            unpack(path, tree, devices=devices)
             view._root = ImageRoot(tree)
             yield view
             return
@@ -231,10 +243,30 @@ def _unpack(path: Path, tree: Path, *, devices: bool) -> None:
         raise Damaged("image-intact", f"the archive cannot be unpacked: {error.output.strip()[-500:]}") from None
 
 
-def _holds_tar(path: Path) -> bool:
+def _unpack_ramdisk(path: Path, tree: Path, *, devices: bool) -> None:
+    """Unpack a cpio archive, however it is compressed; bsdtar does not follow links out of the tree."""
+    if not process.which("bsdtar"):
+        raise HostError("bsdtar is missing: nothing else can look into a ramdisk", "install libarchive-tools")
+    command: list[str | Path] = ["bsdtar", "-x", "-f", path, "-C", tree, "--numeric-owner"]
+    try:
+        process.run(command if devices else [*command, "--exclude", "dev/*", "--exclude", "./dev/*"])
+    except CommandFailed as error:
+        raise Damaged("image-intact", f"the ramdisk cannot be unpacked: {error.output.strip()[-500:]}") from None
+
+
+def is_kernel(start: bytes) -> bool:
+    """Whether a file that starts like this is a kernel: bzImage, or arm64's Image.
+
+    Source: the kernel's Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst
+    """
+    return start[0x202:0x206] == b"HdrS" or start[56:60] == b"ARM\x64"
+
+
+def _starts_with(path: Path, magic: bytes, offset: int) -> bool:
+    """Whether the content of a gzip file has these bytes there."""
     try:
         with gzip.open(path) as file:
-            return file.read(512)[257:262] == b"ustar"
+            return file.read(offset + len(magic))[offset:] == magic
     except (OSError, EOFError, zlib.error):
         return False
 

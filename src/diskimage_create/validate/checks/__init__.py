@@ -6,6 +6,7 @@ from __future__ import annotations
 from diskimage_create.validate.checks import disk as disk  # isort: skip
 from diskimage_create.validate.checks import system as system  # isort: skip
 from diskimage_create.validate.checks import boot as boot  # isort: skip
+from diskimage_create.validate.checks import ramdisk as ramdisk  # isort: skip
 from diskimage_create.validate.checks import services as services  # isort: skip
 from diskimage_create.validate.checks import agent as agent  # isort: skip
 from diskimage_create.validate.checks import identity as identity  # isort: skip

@@ -1,0 +1,33 @@
+"""Checks of a ramdisk: the kernel and the initramfs that a machine boots over the network."""
+
+from __future__ import annotations
+
+from diskimage_create.model import Expectation
+from diskimage_create.validate.image import ImageView, is_kernel
+from diskimage_create.validate.registry import Outcome, check, skipped, verdict
+
+_INIT = "/init"
+
+
+@check("ramdisk", "The kernel is whole, the initramfs has what it starts", element=("no-final-image", "ramdisk-base"))
+def ramdisk(view: ImageView, expectation: Expectation) -> Outcome:
+    """The kernel is one, and not cut short; the initramfs unpacks, and ``/init`` in it can be executed.
+
+    Without ``/init`` the kernel looks for a disk to mount, and panics.
+    """
+    if view.kind == "kernel":
+        with view.path.open("rb") as file:
+            missing = kernel_bytes(start := file.read(1024)) - view.path.stat().st_size
+        problems = [] if is_kernel(start) else ["it is no kernel"]
+        return verdict([*problems, *([f"{missing} bytes are missing at its end"] if missing > 0 else [])], "a kernel")
+    if view.kind != "initramfs":
+        return skipped(f"a {view.kind} image is no ramdisk")
+    problems = [] if view.root.is_executable(_INIT) else [f"there is no {_INIT} that could be executed"]
+    return verdict(problems, f"{_INIT} is there")
+
+
+def kernel_bytes(start: bytes) -> int:
+    """How long a kernel for PCs is at least, by its header (Documentation/arch/x86/boot.rst); 0: it does not say."""
+    if start[0x202:0x206] != b"HdrS":
+        return 0
+    return (start[0x1F1] + 1) * 512 + int.from_bytes(start[0x1F4:0x1F8], "little") * 16
