@@ -40,6 +40,16 @@ class Request:
     environ: Mapping[str, str] = field(repr=False)
     host: HostFacts
     cwd: Path = field(default_factory=lambda: _current_directory())
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that a configuration file sets; they are in ``environ`` too"""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Option -> ``FILE:LINE`` of a configuration file that says it; that of the image under the empty name"""
+    kind: Profile | None = None
+    """What kind of image it is, where it has no profile of a name"""
+    asked: tuple[str, ...] = ()
+    """The call of disk-image-create that a configuration file asks for; its image is made by another one"""
+    validate: bool = True
+    """Whether the finished image is to be checked"""
 
 
 def _current_directory() -> Path:
@@ -56,8 +66,10 @@ class Reader:
     def __init__(self, request: Request) -> None:
         self.options = request.options
         self.environ = request.environ
+        self.variables = request.variables
         self.host = request.host
         self.cwd = request.cwd
+        self.places = request.places
         self.sources = dict(request.sources)
         self.problems: list[Problem] = []
         self._variables: dict[str, str] = {}
@@ -67,6 +79,8 @@ class Reader:
 
     def where(self, option: str) -> str:
         """How the user spelled the option."""
+        if self.sources.get(option) is Source.CONFIG:
+            return self.places.get(option, self.places[""])
         if self.sources.get(option) is Source.ENVIRONMENT:
             return self._variables.get(option, f"DISKIMAGE_CREATE_{option.upper()}")
         return f"--{option.replace('_', '-')}"
@@ -104,7 +118,7 @@ def read(request: Request) -> ImageSpec:
     reader = Reader(request)
     for argument in request.options.get("unexpected") or ():
         reader.problem(f"unexpected argument {argument!r}", "command line", "elements are added with --element")
-    profile = _profile(reader)
+    profile = request.kind or _profile(reader)
     os_entry = _operating_system(reader, profile)
     arch = _arch(reader, os_entry)
     size = _size(reader, profile, os_entry)
@@ -121,7 +135,6 @@ def read(request: Request) -> ImageSpec:
     _check_required_variables(reader, os_entry, environment)
     if reader.problems:
         raise InputError(reader.problems)
-    assert size is not None
     return ImageSpec(
         profile=profile.name,
         arch=arch,
@@ -154,6 +167,8 @@ def read(request: Request) -> ImageSpec:
         compressed=not reader.options.get("uncompressed"),
         compat_compression=bool(reader.options.get("compat_compression")),
         trace=int(reader.options.get("trace") or 0),
+        skip_base=bool(reader.options.get("skip_base")),
+        qemu_img_options=reader.options.get("qemu_img_options"),
     )
 
 
@@ -191,7 +206,10 @@ def _arch(reader: Reader, os_entry: Mapping[str, Any]) -> str:
 
 
 def _size(reader: Reader, profile: Profile, os_entry: Mapping[str, Any]) -> int | None:
-    text = str(reader.value("size", default=os_entry.get("size_gib", profile.size_gib)))
+    size_gib = reader.value("size", default=os_entry.get("size_gib", profile.size_gib))
+    if size_gib is None:
+        return None
+    text = str(size_gib)
     if not re.fullmatch(r"0*[1-9][0-9]{0,5}", text):
         reader.problem(
             f"size {text!r} is not a positive whole number", reader.where("size"), "gigabytes, e.g. --size 5"
@@ -265,7 +283,7 @@ def _facts(reader: Reader, profile: Profile, os_entry: Mapping[str, Any], arch: 
     if profile.backends:
         reader.choice("backend", backend, profile.backends)
     release = str(reader.value("release", "DIB_RELEASE", os_entry["release"]))
-    if not re.fullmatch(r"[\w.+-]+", release, re.ASCII):
+    if release and not re.fullmatch(r"[\w.+-]+", release, re.ASCII):
         reader.problem(f"{release!r} is no name of a release", reader.where("release"), f"e.g. {os_entry['release']}")
     facts: dict[str, Any] = {
         "arch": arch,
@@ -315,6 +333,7 @@ def _environment(
             continue
         source = reader.sources.get(option, Source.PROFILE) if option else Source.PROFILE
         found[name] = setting(name, str(entry["value"]).format_map(known), source)
+    found |= settings.configured(reader.variables)
     extra, problems = settings.given(reader.options.get("env") or ())
     reader.problems += problems
     found |= extra

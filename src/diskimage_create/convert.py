@@ -36,6 +36,8 @@ def _qemu_options(image_type: str, spec: ImageSpec) -> list[str]:
         # Out of order (-W) all cores compress; zstd is also smaller than zlib here, and faster to read.
         method = "zlib" if spec.compat_compression else "zstd"
         options += ["-c", "-W", "-o", f"compression_type={method}"]
+    if spec.qemu_img_options:
+        options += ["-o", spec.qemu_img_options]
     return options
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import WATCHED, Element, ElementFile, ResolvedElement
 
+#: Who asks for an element that no other one asks for
+ELEMENT_LIST = "the element list"
 #: The elements that come with this project.
 OURS = Path(__file__).parent / "elements"
 
@@ -93,7 +95,7 @@ def closure(wanted: Sequence[str], available: Mapping[str, Element]) -> list[Ele
     """
     problems: list[Problem] = []
     chosen = dict.fromkeys(wanted)
-    asked_by = dict.fromkeys(wanted, "the element list")
+    asked_by = dict.fromkeys(wanted, ELEMENT_LIST)
     provider: dict[str, str] = {}
     queue = deque(chosen)
     while queue:
@@ -178,13 +180,16 @@ def digest(files: Iterable[ElementFile]) -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def resolve(wanted: Sequence[str], directories: Sequence[Path], arch: str) -> tuple[ResolvedElement, ...]:
+def resolve(
+    wanted: Sequence[str], directories: Sequence[Path], arch: str, *, skip_base: bool = False
+) -> tuple[ResolvedElement, ...]:
     """The closure of the wanted elements as disk-image-create will see it, with all files.
 
+    :param skip_base: ``base`` is not added
     :raises InputError: see :func:`closure`
     """
     resolved = []
-    for element in closure([*wanted, *implied(wanted, arch)], find_all(directories)):
+    for element in closure([*wanted, *implied(wanted, arch, skip_base=skip_base)], find_all(directories)):
         found = files(element.path)
         # One with the same content adds nothing to the list.
         shadowed = tuple(file for file in _shadowed(element, directories) if file not in found)
@@ -202,9 +207,9 @@ def _shadowed(element: Element, directories: Sequence[Path]) -> Iterator[Element
                     yield _file(str(other / name), name)
 
 
-def implied(wanted: Sequence[str], arch: str) -> list[str]:
+def implied(wanted: Sequence[str], arch: str, *, skip_base: bool = False) -> list[str]:
     """What disk-image-create adds by itself: ``base``, and a partition layout where ``vm`` is asked for."""
-    added = [] if "base" in wanted else ["base"]
+    added = [] if "base" in wanted or skip_base else ["base"]
     if "vm" in wanted and not any(name.startswith("block-device-") for name in wanted):
         added.append("block-device-efi" if arch in ("arm64", "aarch64") else "block-device-mbr")
     return added

@@ -148,6 +148,9 @@ def _add_options(
         inputs[IMAGE][f"option:{name}"] = str(getattr(spec, name))
     inputs[_first_reader(SIZE_WORDS, resolved)]["option:size_gib"] = str(spec.size_gib)
     inputs[STEPS[0]]["option:arch"] = spec.arch
+    inputs[STEPS[0]]["option:arguments"] = " ".join(spec.arguments)
+    inputs[STEPS[0]]["option:skip_base"] = str(spec.skip_base)
+    inputs[IMAGE]["option:qemu_img_options"] = str(spec.qemu_img_options)
     inputs[IMAGE]["option:packages"] = " ".join(spec.packages)  # installed after install.d
     inputs[IMAGE]["option:types"] = ",".join(sorted(spec.types))
     password = spec.root_password

@@ -59,6 +59,7 @@ class Source(StrEnum):
 
     FLAG = "flag"
     ENVIRONMENT = "environment"
+    CONFIG = "config"
     PROFILE = "profile"
     HOST = "host"
 
@@ -94,7 +95,8 @@ class ImageSpec:
     """``debian`` or ``redhat``."""
     release: str
     backend: str
-    size_gib: int
+    size_gib: int | None
+    """None: as large as the content needs."""
     types: tuple[str, ...]
     output: Path
     """Absolute path of the image without the extension of its type."""
@@ -127,6 +129,10 @@ class ImageSpec:
     compressed: bool = True
     compat_compression: bool = False
     trace: int = 0
+    skip_base: bool = False
+    """Without the element ``base``, which disk-image-create adds otherwise."""
+    qemu_img_options: str | None = None
+    """More of them, comma separated, for qcow2."""
 
     @property
     def built_type(self) -> str:

@@ -126,7 +126,10 @@ def _command(spec: ImageSpec, elements: Sequence[str]) -> list[str]:
     Its name there is the profile's: it names the manifests in the image, whose content is the same for any output.
     """
     command = ["disk-image-create", "-a", spec.arch, "-o", spec.profile, "-t", "raw"]
-    command += ["--image-size", str(spec.size_gib)]
+    if spec.size_gib is not None:
+        command += ["--image-size", str(spec.size_gib)]
+    if spec.skip_base:
+        command.append("-n")
     command += ["--image-cache", str(spec.cache_dir)]
     if not spec.tmpfs:
         command.append("--no-tmpfs")

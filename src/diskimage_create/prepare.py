@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from diskimage_create import config, content, elements, requirements
 from diskimage_create import plan as plans
 from diskimage_create.config import Request
 from diskimage_create.errors import InputError, Problem
-from diskimage_create.model import BuildPlan, ImageSpec, ResolvedElement
+from diskimage_create.model import BuildPlan, ImageSpec, Inputs, ResolvedElement
 from diskimage_create.store import KEY_BYTES, Store, read_key, stages
 
 # diskimage-builder's layout where no element brings one: the disk is the root file system.
@@ -29,39 +30,100 @@ _NO_PARTITIONS = """
 """
 
 
-def prepare(request: Request, *, to_build: bool = False, problems: Sequence[Problem] = ()) -> BuildPlan:
+@dataclass(frozen=True)
+class _Checked:
+    """A request that nothing is wrong with, and all that its plan is made of."""
+
+    request: Request
+    spec: ImageSpec
+    resolved: tuple[ResolvedElement, ...]
+    search_path: Sequence[Path]
+    files: Inputs
+    layout: Sequence[Mapping[str, Any]]
+
+
+def prepare(request: Request, *, to_build: bool = False) -> BuildPlan:
     """Check a request and work out the build. Needs no root, no tools and no network.
 
     :param to_build: the plan will be carried out: what no host could build is refused, and the store is made, whose
         key tells secrets apart. Without, nothing is written
-    :param problems: what is wrong with what else the user said, to be reported together with the rest
     :raises InputError: with every problem of the request
     """
-    spec, search_path = _checked(request, problems)
+    (plan,) = prepare_all([request], to_build=to_build)
+    return plan
+
+
+def prepare_all(
+    requests: Sequence[Request], *, to_build: bool = False, problems: Sequence[Problem] = ()
+) -> list[BuildPlan]:
+    """The same for several images; nothing is written as long as something is wrong with one of them.
+
+    :param problems: what is wrong with what else the user said, to be reported together with the rest
+    :raises InputError: with every problem of every request
+    """
+    checked, found = [], []
+    for request in requests:
+        try:
+            checked.append(_check(request, to_build=to_build))
+        except InputError as error:
+            found += [_placed(problem, request) for problem in error.problems]
+    found += [*problems, *_same_outputs(each.spec for each in checked)]
+    if found:
+        raise InputError(list(dict.fromkeys(found)))
+    return [_plan(each, to_build=to_build) for each in checked]
+
+
+def _plan(checked: _Checked, *, to_build: bool) -> BuildPlan:
+    spec = checked.spec
+    if to_build:
+        Store(spec.cache_dir).create()
+    key = read_key(spec.cache_dir) or secrets.token_bytes(KEY_BYTES)
+    host, resolved, files = checked.request.host, checked.resolved, checked.files
+    return plans.make_plan(spec, host, resolved, checked.search_path, files, checked.layout, key)
+
+
+def _placed(problem: Problem, request: Request) -> Problem:
+    """A problem of an image of a configuration file says which line it comes from."""
+    place = request.places.get("")
+    if place is None or problem.where in request.places.values():
+        return problem
+    if problem.where == elements.ELEMENT_LIST:
+        return replace(problem, where=request.places["element"])
+    return replace(problem, where=f"{place}: {problem.where}" if problem.where else place)
+
+
+def _same_outputs(specs: Iterable[ImageSpec]) -> list[Problem]:
+    names = Counter(spec.output for spec in specs)
+    return [Problem(f"{count} images would be {path}", "--config") for path, count in names.items() if count > 1]
+
+
+def _check(request: Request, *, to_build: bool) -> _Checked:
+    spec, search_path = _read(request)
     _require_packages(spec, search_path)
-    resolved = elements.resolve(spec.elements, search_path, spec.arch)
+    resolved = _resolve(spec, search_path)
     if "build-host" not in {element.name for element in resolved}:
         # Elements of ours depend on it. An image without any of them is lent the host's certificates all the same.
         spec = replace(spec, elements=(*spec.elements, "build-host"))
-        resolved = elements.resolve(spec.elements, search_path, spec.arch)
+        resolved = _resolve(spec, search_path)
     stages.reusable(resolved)  # what elements say of their hooks can be understood
     layout = _block_devices(spec, resolved)
     files = content.files(spec, resolved, request.environ)
     if to_build:
         requirements.refuse(spec, resolved)
-        Store(spec.cache_dir).create()
-    key = read_key(spec.cache_dir) or secrets.token_bytes(KEY_BYTES)
-    return plans.make_plan(spec, request.host, resolved, search_path, files, layout, key)
+    return _Checked(request, spec, resolved, search_path, files, layout)
 
 
-def _checked(request: Request, others: Sequence[Problem]) -> tuple[ImageSpec, list[Path]]:
-    """The image that was asked for and where its elements are looked for; the problems of both, and others, at once."""
+def _resolve(spec: ImageSpec, search_path: Sequence[Path]) -> tuple[ResolvedElement, ...]:
+    return elements.resolve(spec.elements, search_path, spec.arch, skip_base=spec.skip_base)
+
+
+def _read(request: Request) -> tuple[ImageSpec, list[Path]]:
+    """The image that was asked for and where its elements are looked for; the problems of both at once."""
     problems: list[Problem] = []
     try:
         spec = config.read(request)
     except InputError as error:
         problems += error.problems
-    problems += others
     try:
         search_path = elements.search_path(request.environ, elements.OURS, elements.builtin())
     except InputError as error:

@@ -43,6 +43,15 @@ def inherited(environ: Mapping[str, str], more: Iterable[str] = ()) -> dict[str,
     }
 
 
+def configured(variables: Mapping[str, str]) -> dict[str, Setting]:
+    """The settings of a configuration file: all that it says, but what is for us to read."""
+    return {
+        name: setting(name, value, Source.CONFIG)
+        for name, value in sorted(variables.items())
+        if name not in _NOT_BY_ENV and name != "DIB_PASSWORD"
+    }
+
+
 def given(texts: Iterable[str]) -> tuple[dict[str, Setting], list[Problem]]:
     """The settings of ``--env``, and what is wrong with them."""
     found, problems = {}, []

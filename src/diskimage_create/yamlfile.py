@@ -62,7 +62,7 @@ class Document:
         for error in _validator(schema, definition).iter_errors(self.data):
             top: Place = tuple(error.absolute_path)
             found += [(self._line((*top, *more)), message, hint) for more, message, hint in _explained(error)]
-        order = sorted(found, key=lambda entry: entry[0])
+        order = sorted(found, key=lambda entry: entry[:2])
         return [Problem(message, f"{self.path}:{line}", hint) for line, message, hint in order]
 
 

@@ -18,10 +18,9 @@ from hypothesis import strategies as st
 from samples import plan, read
 
 from contract import schema_errors
-from diskimage_create import cli, profiles
+from diskimage_create import cli, profiles, yamlfile
 from diskimage_create.errors import InputError
 from diskimage_create.model import BuildPlan
-from diskimage_create.yamlfile import YamlFile
 
 SHIPPED = [name for name in profiles.names() if name != "amphora"]
 PACKAGES = ("tripleo-image-elements", "tripleo-puppet-elements", "ironic-python-agent-builder/dib")
@@ -366,7 +365,7 @@ def test_whatever_a_file_says_is_read_or_refused(changes: dict[str, Any]) -> Non
 
 
 def test_lines_are_those_of_the_innermost_part_that_is_there(tmp_path: Path) -> None:
-    file = YamlFile(written(tmp_path / "x.yaml"))
+    file = yamlfile.read(written(tmp_path / "x.yaml"))
     assert file.where() == f"{file.path}:1"
     assert file.where("operating_systems", "debian") == f"{file.path}:4"
     assert file.where("operating_systems", "debian", "release", 3) == f"{file.path}:4"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from diskimage_create.cli import options, stop_on_signals, version_option
-from diskimage_create.errors import Problem
+from diskimage_create.cli import options, report_error, stop_on_signals, version_option
+from diskimage_create.errors import BuildError, ImageRejected, Problem
+
+if TYPE_CHECKING:
+    from diskimage_create.config import Request
+    from diskimage_create.model import BuildPlan
+    from diskimage_create.pipeline import BuildOptions
 
 
 @click.command(context_settings=options.CONTEXT)
@@ -33,7 +40,7 @@ def build(
     max_age: str,
     why: bool,
     **image: Any,
-) -> None:
+) -> int:
     """Plan, build, check and record images.
 
     Leaves X.qcow2 (or other types), its record X.qcow2.json, X.qcow2.sha256 and the log X.log.
@@ -44,31 +51,52 @@ def build(
     Examples:
       diskimage-create -i debian
       diskimage-create -i debian -d bookworm -s 3 -t qcow2,tar -o /srv/images/amphora
+      diskimage-create --config images.yaml --config site.yaml --output-directory /srv/images
     """
-    from diskimage_create import pipeline, progress
-    from diskimage_create.prepare import prepare
+    from diskimage_create import pipeline
+    from diskimage_create.prepare import prepare_all
 
     problems: list[Problem] = []
     trusted = options.age(ctx, "max_age", max_age, problems)
     if offline and (refresh or no_store):
         what, other = "--offline uses nothing but what is stored", "--refresh" if refresh else "--no-store"
         problems.append(Problem(f"{what}, and {other} nothing of it", other, "leave one of the two out"))
-    request = options.request(ctx, image)
-    plan = prepare(request, to_build=True, problems=problems)
-    for note in plan.notes:
+    how = pipeline.BuildOptions(
+        validate=not no_validate,
+        keep_failed=keep_failed,
+        refresh=refresh or no_store,
+        keep=not no_store,
+        offline=offline,
+        max_age=trusted,
+        why=why,
+    )
+    requests = options.requests(ctx, image, problems)
+    plans = prepare_all(requests, to_build=True, problems=problems)
+    for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         click.echo(f"note: {note}", err=True)
     stop_on_signals()
-    with progress.display() as display:
-        how = pipeline.BuildOptions(
-            validate=not no_validate,
-            keep_failed=keep_failed,
-            refresh=refresh or no_store,
-            keep=not no_store,
-            offline=offline,
-            max_age=trusted,
-            why=why,
-        )
-        artifacts = pipeline.build(plan, request.host, display, how, partial(click.echo, err=True))
-    for artifact in artifacts:
-        click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
-        click.echo(artifact.path)
+    return _build_all(zip(requests, plans, strict=True), how)
+
+
+def _build_all(jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions) -> int:
+    """Build one image after the other; returns the exit code of the first that could not be built."""
+    from diskimage_create import pipeline, progress
+
+    status = 0
+    for request, plan in jobs:
+        if request.places:
+            click.echo(f"image {plan.spec.output.name}", err=True)
+        try:
+            with progress.display() as display:
+                options = replace(how, validate=how.validate and request.validate)
+                artifacts = pipeline.build(plan, request.host, display, options, partial(click.echo, err=True))
+        except (BuildError, ImageRejected) as error:
+            # What another image is made of may be all right.
+            if not request.places:
+                raise
+            status = status or report_error(error)
+            continue
+        for artifact in artifacts:
+            click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
+            click.echo(artifact.path)
+    return status

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +14,7 @@ from click.core import ParameterSource
 
 from diskimage_create import host
 from diskimage_create.config import Request
-from diskimage_create.errors import Problem
+from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Source
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -68,6 +69,13 @@ _OPTIONS = (
     click.option("--env", multiple=True, metavar="K=V", help="Set a variable for the build; can be repeated."),
     click.argument("unexpected", nargs=-1, metavar=""),
 )
+_FILE_OPTIONS = (
+    click.option("--config", multiple=True, metavar="FILE", help="Images of a file; can be repeated."),
+    click.option("--image", multiple=True, metavar="NAME", help="Of --config: this image; can be repeated."),
+    click.option("--output-directory", metavar="DIR", help="Of --config: where the images go.  [.]"),
+    click.option("--skip/--no-skip", default=None, help="Of --config: leave images alone that exist.  [--no-skip]"),
+)
+_NAMES_OF_FILE_OPTIONS = ("config", "image", "output_directory", "skip")
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -96,13 +104,55 @@ _SOURCES = {ParameterSource.COMMANDLINE: Source.FLAG, ParameterSource.ENVIRONMEN
 
 def image_options(function: Function) -> Function:
     """Add the options that say what to build."""
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, *_FILE_OPTIONS)):
         function = option(function)
     return function
 
 
-def request(ctx: click.Context, options: dict[str, Any]) -> Request:
-    """What the user said, with where each part of it came from."""
+def requests(ctx: click.Context, options: dict[str, Any], problems: list[Problem]) -> list[Request]:
+    """What the user asked for: one image, or those of configuration files.
+
+    :param problems: gets what is wrong with the options
+    :raises InputError: with the problems of the files
+    """
+    config, images, directory, skip = (options.pop(name) for name in _NAMES_OF_FILE_OPTIONS)
+    if config:
+        return _of_files(ctx, _request(ctx, options), config, images, directory or ".", bool(skip), problems)
+    for name, value in (("image", images), ("output_directory", directory), ("skip", skip)):
+        if value not in (None, ()):
+            problems.append(Problem("it says nothing without --config", where(ctx, name), "name a file with --config"))
+    return [_request(ctx, options)]
+
+
+def _of_files(
+    ctx: click.Context,
+    command_line: Request,
+    config: Sequence[str],
+    images: Sequence[str],
+    directory: str,
+    skip: bool,
+    problems: list[Problem],
+) -> list[Request]:
+    from diskimage_create import imageconfig
+    from diskimage_create.imageconfig.request import NOT_WITH_CONFIG, request
+
+    for name in NOT_WITH_CONFIG:
+        if command_line.options.get(name) is not None:
+            problems.append(Problem("it cannot hold for several images", where(ctx, name), "say it in the file"))
+    try:
+        found = imageconfig.read([Path(path).expanduser() for path in config], images)
+    except InputError as error:
+        raise InputError([*problems, *error.problems]) from None
+    place = Path(directory).expanduser()
+    kept = [image for image in found if not (skip and image.exists(place))]
+    for image in found:
+        if image not in kept:
+            click.echo(f"{place / image.name} exists: skipped", err=True)
+    return [request(image, command_line, place) for image in kept]
+
+
+def _request(ctx: click.Context, options: dict[str, Any]) -> Request:
+    """What the command line says, with where each part of it came from."""
     if options.get("root_password") == "-":
         options["root_password"] = os.environ.get("DIB_PASSWORD") or click.prompt(
             "Root password", hide_input=True, confirmation_prompt=True, err=True

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diskimage_create.cli import format_option, options
+from diskimage_create.errors import Problem
 from diskimage_create.model import BuildPlan
 
 if TYPE_CHECKING:
+    from diskimage_create.config import Request
     from diskimage_create.store.reuse import Why
 
 
@@ -25,20 +27,32 @@ def plan(ctx: click.Context, /, why: bool, output_format: str, **image: Any) -> 
     """Show what would be built: elements, environment, command, inputs. Runs nothing, asks no network.
 
     \b
-    Example:
+    Examples:
       diskimage-create plan -i debian -s 3 --format json
+      diskimage-create plan --config images.yaml --image overcloud-full
     """
-    from diskimage_create import plan as plans
-    from diskimage_create.prepare import prepare
+    from diskimage_create.prepare import prepare_all
 
-    made = prepare(options.request(ctx, image))
+    problems: list[Problem] = []
+    several = bool(image["config"])
+    requests = options.requests(ctx, image, problems)
+    plans = prepare_all(requests, problems=problems)
     if output_format == "json":
-        click.echo(json.dumps(plans.as_json(made) | ({"why": _why(made).as_json()} if why else {}), indent=1))
+        shown = [_as_json(plan, request, why) for plan, request in zip(plans, requests, strict=True)]
+        click.echo(json.dumps({"schema": 1, "images": shown} if several else shown[0], indent=1))
         return
-    click.echo(_as_text(made))
-    if why:
-        for line in _why(made).planned():
-            click.echo(f"why          {line}")
+    for number, (plan, request) in enumerate(zip(plans, requests, strict=True)):
+        click.echo(("\n" if number else "") + _as_text(plan, request))
+        if why:
+            for line in _why(plan).planned():
+                click.echo(f"why          {line}")
+
+
+def _as_json(plan: BuildPlan, request: Request, why: bool) -> dict[str, Any]:
+    from diskimage_create import plan as plans
+
+    asked = {"asked": list(request.asked)} if request.asked else {}
+    return plans.as_json(plan) | asked | ({"why": _why(plan).as_json()} if why else {})
 
 
 def _why(plan: BuildPlan) -> Why:
@@ -49,10 +63,11 @@ def _why(plan: BuildPlan) -> Why:
     return reuse.look_up(Store(plan.spec.cache_dir), needs)
 
 
-def _as_text(plan: BuildPlan) -> str:
+def _as_text(plan: BuildPlan, request: Request) -> str:
     spec = plan.spec
+    size = "as large as its content needs" if spec.size_gib is None else f"{spec.size_gib} GiB"
     lines = [
-        f"image        {spec.profile}: {spec.os} {spec.release} {spec.arch}, {spec.size_gib} GiB",
+        f"image        {spec.profile}: {' '.join(filter(None, (spec.os, spec.release, spec.arch)))}, {size}",
         *(f"output       {spec.path_of(image_type)}" for image_type in spec.types),
         f"elements     {' '.join(plan.elements)}",
         f"resolved     {' '.join(element.name for element in plan.resolved)}",
@@ -61,6 +76,8 @@ def _as_text(plan: BuildPlan) -> str:
     for name, setting in plan.environment.items():
         first, *more = setting.shown.splitlines() or [""]
         lines.append(f"  {name}={first}{' ...' if more else ''}  ({setting.source.value})")
+    if request.asked:
+        lines.append(f"asked        {shlex.join(request.asked)}")
     lines.append(f"command      {shlex.join(plan.command)}")
     lines.append(f"fingerprint  {plan.fingerprint} (local inputs)")
     lines += [f"note         {note}" for note in plan.notes]

@@ -49,7 +49,8 @@ class Profile:
     default_os: str
     operating_systems: Mapping[str, Mapping[str, Any]]
     elements: _Entries
-    size_gib: int = 5
+    size_gib: int | None = 5
+    """None: as large as the content needs"""
     types: Sequence[str] = DISK_TYPES
     backends: Mapping[str, str] = field(default_factory=dict)
     requires_elements: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -113,13 +114,14 @@ def read(path: Path) -> Profile:
     if path.parent != _HERE and (problems := _problems(file)):
         raise InputError(problems)
     data = dict(file.data)
-    known = _operating_systems()
+    known = operating_systems()
     systems = {name: {**known.get(name, {}), **(entry or {})} for name, entry in data.pop("operating_systems").items()}
     return Profile(**{"name": path.stem, "output": path.stem, **data}, operating_systems=systems)
 
 
 @cache
-def _operating_systems() -> Mapping[str, Mapping[str, Any]]:
+def operating_systems() -> Mapping[str, Mapping[str, Any]]:
+    """Operating systems by name, and what is known of them (``operating_systems.yaml``)."""
     data: Mapping[str, Mapping[str, Any]] = yamlfile.read(_OPERATING_SYSTEMS).data
     return data
 
@@ -157,7 +159,7 @@ def _unknown(name: str, where: str, known: Iterable[str]) -> Problem:
 
 
 def _incomplete_systems(file: Document) -> Iterator[Problem]:
-    systems, known = file.data["operating_systems"], _operating_systems()
+    systems, known = file.data["operating_systems"], operating_systems()
     for name, entry in systems.items():
         if missing := [key for key in _NEEDED_OF_AN_OS if key not in {**known.get(name, {}), **(entry or {})}]:
             hint = f"known by their names are {', '.join(known)}"

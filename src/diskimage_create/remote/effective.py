@@ -95,7 +95,7 @@ def before_hooks(environment: Mapping[str, str], spec: ImageSpec, work: Path) ->
         "DIB_DEBUG_TRACE": str(spec.trace),
         "DIB_DEFAULT_INSTALLTYPE": "source",
         "DIB_IMAGE_CACHE": str(spec.cache_dir),
-        "DIB_IMAGE_SIZE": str(spec.size_gib),
+        "DIB_IMAGE_SIZE": "" if spec.size_gib is None else str(spec.size_gib),
         "DIB_LOCKFILES": str(spec.cache_dir / "lockfiles"),
         "DIB_MIN_TMPFS": "2",
         "DIB_NO_TIMESTAMP": "1",
