@@ -149,6 +149,9 @@ def _add_options(
     inputs[_first_reader(SIZE_WORDS, resolved)]["option:size_gib"] = str(spec.size_gib)
     inputs[STEPS[0]]["option:arch"] = spec.arch
     inputs[IMAGE]["option:packages"] = " ".join(spec.packages)  # installed after install.d
+    inputs[IMAGE]["option:arguments"] = " ".join(spec.arguments)
+    # Element custom-ca installs them after install.d.
+    inputs[IMAGE]["option:ca_certificates"] = " ".join(f"{each.name}:{each.sha256}" for each in spec.ca_certificates)
     inputs[IMAGE]["option:types"] = ",".join(sorted(spec.types))
     password = spec.root_password
     inputs[IMAGE]["option:root_password"] = "not set" if password is None else keyed(key, "root_password", password)
