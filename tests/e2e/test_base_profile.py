@@ -85,8 +85,6 @@ def test_openssl_in_the_image_accepts_what_they_have_signed(root: ImageRoot, aut
     bundle = root.resolve("/etc/ssl/certs/ca-certificates.crt")
     command = ["openssl", "verify", "-CAfile", bundle, authority]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-        ["openssl", "verify", "-CAfile", bundle, authority], capture_output=True, text=True, check=False
-    )
     assert done.stdout.strip() == f"{authority}: OK", done.stderr
 
 
