@@ -171,6 +171,8 @@ def _environment(plan: BuildPlan, work: Workspace) -> dict[str, str]:
     }
     environment |= {name: setting.value for name, setting in plan.environment.items()}
     environment["DIB_BLOCK_DEVICE_CONFIG"] = _disk_in(work, environment["DIB_BLOCK_DEVICE_CONFIG"])
+    if spec.ca_certificates:
+        environment["DISKIMAGE_CREATE_CA_CERTIFICATES"] = str(_ca_certificates(spec, work))
     if spec.root_password is not None:
         if uses_foreign_root_password(plan.resolved):
             environment["DIB_PASSWORD"] = spec.root_password
@@ -190,6 +192,15 @@ def _disk_in(work: Workspace, layout: str) -> str:
         if "local_loop" in node:
             node["local_loop"] = {"directory": str(work.disk), **node["local_loop"]}
     return str(yaml.safe_dump(nodes, sort_keys=False))
+
+
+def _ca_certificates(spec: ImageSpec, work: Workspace) -> Path:
+    """A directory with the certificates that the image is to trust, for the element custom-ca."""
+    directory = work.path / "ca-certificates"
+    directory.mkdir()
+    for authority in spec.ca_certificates:
+        (directory / f"{authority.name}.crt").write_text(authority.pem, encoding="utf-8")
+    return directory
 
 
 def _password_file(password: str, work: Workspace) -> Path:

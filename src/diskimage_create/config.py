@@ -6,19 +6,17 @@ of diskimage-builder's or Octavia's, the profile.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import profiles, reproducible, settings, snapshot
-from diskimage_create.errors import InputError, Problem
-from diskimage_create.host import HostFacts
-from diskimage_create.model import EXTENSIONS, RAMDISK, ImageSpec, Setting, Source
+from diskimage_create import certificates, profiles, reproducible, settings, snapshot
+from diskimage_create.errors import InputError
+from diskimage_create.model import EXTENSIONS, RAMDISK, Authority, ImageSpec, Setting, Source
 from diskimage_create.profiles import Profile, chosen, matches
+from diskimage_create.request import Reader, Request
 from diskimage_create.settings import setting
 
 #: Of an output's name: file systems allow 255, and we add extensions
@@ -28,86 +26,6 @@ ARCHITECTURES = ("i386", "amd64", "armhf", "arm64", "aarch64", "ppc64le")
 
 #: Debian's names differ for two of them
 _DEBIAN_ARCH = {"aarch64": "arm64", "ppc64le": "ppc64el"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user said, unchecked. None: nothing was said."""
-
-    options: Mapping[str, Any] = field(repr=False)
-    """Long name of the option (with underscores) -> its value"""
-    sources: Mapping[str, Source]
-    environ: Mapping[str, str] = field(repr=False)
-    host: HostFacts
-    cwd: Path = field(default_factory=lambda: _current_directory())
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Variables that a configuration file sets; they are in ``environ`` too"""
-    places: Mapping[str, str] = field(default_factory=dict)
-    """Option -> ``FILE:LINE`` of a configuration file that says it; that of the image under the empty name"""
-    kind: Profile | None = None
-    """What kind of image it is, where it has no profile of a name"""
-    asked: tuple[str, ...] = ()
-    """The call of disk-image-create that a configuration file asks for; its image is made by another one"""
-    validate: bool = True
-    """Whether the finished image is to be checked"""
-
-
-def _current_directory() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        hint = "change to one that exists"
-        raise InputError([Problem("the current directory does not exist any more", "command line", hint)]) from None
-
-
-class Reader:
-    """Checks a request; collects the problems instead of stopping at the first."""
-
-    def __init__(self, request: Request) -> None:
-        self.options = request.options
-        self.environ = request.environ
-        self.variables = request.variables
-        self.host = request.host
-        self.cwd = request.cwd
-        self.places = request.places
-        self.sources = dict(request.sources)
-        self.problems: list[Problem] = []
-        self._variables: dict[str, str] = {}
-
-    def problem(self, message: str, where: str, hint: str | None = None) -> None:
-        self.problems.append(Problem(message, where, hint))
-
-    def where(self, option: str) -> str:
-        """How the user spelled the option."""
-        if self.sources.get(option) is Source.CONFIG:
-            return self.places.get(option, self.places[""])
-        if self.sources.get(option) is Source.ENVIRONMENT:
-            return self._variables.get(option, f"DISKIMAGE_CREATE_{option.upper()}")
-        return f"--{option.replace('_', '-')}"
-
-    def value(self, option: str, variable: str | None = None, default: Any = None) -> Any:
-        """An option's value, or the variable's, or the default; notes where it came from."""
-        if self.options.get(option) is not None:
-            self.sources.setdefault(option, Source.FLAG)
-            return self.options[option]
-        if variable and self.environ.get(variable):
-            self.sources[option] = Source.ENVIRONMENT
-            self._variables[option] = variable
-            return self.environ[variable]
-        self.sources[option] = Source.PROFILE
-        return default
-
-    def choice(self, option: str, value: str, allowed: Iterable[str]) -> str | None:
-        """The value if it is allowed; otherwise a problem that names what is."""
-        allowed = list(allowed)
-        if value in allowed:
-            return value
-        close = difflib.get_close_matches(value, allowed, n=1)
-        guess = f"did you mean {close[0]}? " if close else ""
-        self.problem(
-            f"unknown {option.replace('_', ' ')} {value!r}", self.where(option), f"{guess}one of {', '.join(allowed)}"
-        )
-        return None
 
 
 def read(request: Request) -> ImageSpec:
@@ -130,6 +48,7 @@ def read(request: Request) -> ImageSpec:
     environment |= _snapshot(reader, os_entry, environment)
     elements = _elements(reader, profile, facts, environment)
     known = _known(facts, environment)
+    authorities, notes = _ca_certificates(reader)
     password = _root_password(reader)
     work_dir, logfile = _directories(reader)
     _check_required_variables(reader, os_entry, environment)
@@ -146,8 +65,8 @@ def read(request: Request) -> ImageSpec:
         size_gib=size,
         types=types,
         output=output,
-        cache_dir=_path(reader, str(reader.value("cache_dir", default="~/.cache/image-create"))),
-        elements=elements,
+        cache_dir=reader.path(str(reader.value("cache_dir", default="~/.cache/image-create"))),
+        elements=(*elements, *(["custom-ca"] if authorities and "custom-ca" not in elements else [])),
         environment=environment,
         sources=reader.sources,
         kernel=facts.get("kernel"),
@@ -155,6 +74,8 @@ def read(request: Request) -> ImageSpec:
         logfile=logfile,
         packages=tuple(dict.fromkeys((*chosen(profile.packages, known), *_split(reader.options.get("package"))))),
         arguments=tuple(chosen(profile.arguments, known)),
+        ca_certificates=authorities,
+        notes=tuple(notes),
         requires_elements=profile.requires_elements,
         expected=profile.expected,
         docker_target=_docker_target(reader, types, output),
@@ -180,7 +101,7 @@ def _profile(reader: Reader) -> Profile:
         if not place.is_dir():
             reader.problem(f"directory {place} does not exist", profiles.VARIABLE, "correct the variable, or unset it")
     is_file = name.endswith((".yaml", ".yml")) or os.sep in name
-    path = _path(reader, name) if is_file else profiles.find(name, places)
+    path = reader.path(name) if is_file else profiles.find(name, places)
     if path is None:
         reader.choice("profile", name, profiles.names(places))
         return default  # so that the other options can be checked too
@@ -234,7 +155,7 @@ def _types(reader: Reader, profile: Profile) -> tuple[str, ...]:
 
 def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path:
     text = str(reader.value("output", default=profile.output))
-    path = _path(reader, text)
+    path = reader.path(text)
     where = reader.where("output")
     # "-o x.qcow2 -t qcow2" and "-o x -t qcow2" mean the same.
     for name in types:
@@ -283,7 +204,8 @@ def _facts(reader: Reader, profile: Profile, os_entry: Mapping[str, Any], arch: 
     if profile.backends:
         reader.choice("backend", backend, profile.backends)
     release = str(reader.value("release", "DIB_RELEASE", os_entry["release"]))
-    if release and not re.fullmatch(r"[\w.+-]+", release, re.ASCII):
+    # Of a distribution that nobody knows there is none.
+    if release != os_entry["release"] and not re.fullmatch(r"[\w.+-]+", release, re.ASCII):
         reader.problem(f"{release!r} is no name of a release", reader.where("release"), f"e.g. {os_entry['release']}")
     facts: dict[str, Any] = {
         "arch": arch,
@@ -377,6 +299,15 @@ def _known(facts: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict
     return {**facts, **{name: setting.value for name, setting in environment.items()}}
 
 
+def _ca_certificates(reader: Reader) -> tuple[tuple[Authority, ...], list[str]]:
+    files = [reader.path(str(name)) for name in reader.value("ca_certificate", default=())]
+    try:
+        return certificates.authorities(files, reader.where("ca_certificate"))
+    except InputError as error:
+        reader.problems += error.problems
+        return (), []
+
+
 def _root_password(reader: Reader) -> str | None:
     password = reader.options.get("root_password")
     if password is not None and (not password or re.search(r"[\0\r\n]", password)):
@@ -387,8 +318,8 @@ def _root_password(reader: Reader) -> str | None:
 
 def _directories(reader: Reader) -> tuple[Path | None, Path | None]:
     work_dir, logfile = reader.value("work_dir"), reader.value("logfile")
-    work = _path(reader, work_dir) if work_dir else None
-    log = _path(reader, logfile) if logfile else None
+    work = reader.path(work_dir) if work_dir else None
+    log = reader.path(logfile) if logfile else None
     if work is not None and os.path.lexists(work) and not os.path.isdir(work):
         reader.problem(f"{work} is not a directory", reader.where("work_dir"))
     place, where = (str(work), reader.where("work_dir")) if work else (reader.environ.get("TMPDIR", ""), "TMPDIR")
@@ -405,11 +336,6 @@ def _check_required_variables(reader: Reader, os_entry: Mapping[str, Any], envir
     for variable, hint in os_entry.get("requires", {}).items():
         if variable not in environment or not environment[variable].value:
             reader.problem(f"{os_entry['distribution']} images need {variable}", variable, hint)
-
-
-def _path(reader: Reader, text: str) -> Path:
-    """The absolute path that a user's text means."""
-    return Path(os.path.abspath(reader.cwd / os.path.expanduser(text)))
 
 
 def _split(values: Sequence[str] | None) -> tuple[str, ...]:

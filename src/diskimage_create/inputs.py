@@ -152,6 +152,9 @@ def _add_options(
     inputs[STEPS[0]]["option:skip_base"] = str(spec.skip_base)
     inputs[IMAGE]["option:qemu_img_options"] = str(spec.qemu_img_options)
     inputs[IMAGE]["option:packages"] = " ".join(spec.packages)  # installed after install.d
+    inputs[IMAGE]["option:arguments"] = " ".join(spec.arguments)
+    # Element custom-ca installs them after install.d.
+    inputs[IMAGE]["option:ca_certificates"] = " ".join(f"{each.name}:{each.sha256}" for each in spec.ca_certificates)
     inputs[IMAGE]["option:types"] = ",".join(sorted(spec.types))
     password = spec.root_password
     inputs[IMAGE]["option:root_password"] = "not set" if password is None else keyed(key, "root_password", password)

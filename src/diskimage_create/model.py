@@ -82,6 +82,17 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Authority:
+    """A CA certificate that an image is to trust."""
+
+    name: str
+    """Of its file, without an extension"""
+    pem: str
+    sha256: str
+    """Of its DER form, hexadecimal"""
+
+
+@dataclass(frozen=True)
 class ImageSpec:
     """One image, as the user asked for it, every default filled in."""
 
@@ -113,8 +124,10 @@ class ImageSpec:
     packages: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     """More arguments of disk-image-create."""
-    ca_certificates: tuple[Path, ...] = ()
-    """Files in PEM form, to be trusted by the image for good."""
+    ca_certificates: tuple[Authority, ...] = ()
+    """What the image trusts besides the distribution's, for good."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of what was asked for."""
     requires_elements: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What pip can install -> names of elements that come with it."""
     expected: Sequence[Mapping[str, Any]] = ()
@@ -262,6 +275,8 @@ class Expectation:
     """Name -> text that no file of the image may hold (only known while building)."""
     lent_certificates: tuple[str, ...] = ()
     """SHA-256 (hex) of the DER form of CA certificates that the host lent to the build."""
+    ca_certificates: tuple[str, ...] = ()
+    """The same of those that the image trusts for good because the user asked for it."""
 
 
 @dataclass(frozen=True)

@@ -291,12 +291,18 @@ def _give_names(work: Workspace, results: Sequence[_Result]) -> None:
 
 
 def _expectation(plan: BuildPlan, host: HostFacts) -> Expectation:
-    """What the image must be, and what of this host it must not hold."""
+    """What the image must be, and what of this host it must not hold: what was lent, and not asked for as well."""
+    expected = plans.expectation(plan)
     lent = host.ca_certificates if "DISKIMAGE_CREATE_CA_BUNDLE" in plan.environment else ()
+    kept = "".join(authority.pem for authority in plan.spec.ca_certificates)
     return replace(
-        plans.expectation(plan),
-        secrets=builds.secrets(plan) | builds.lent(plan, host) | marks(lent),
-        lent_certificates=fingerprints(lent),
+        expected,
+        secrets={
+            **builds.secrets(plan),
+            **builds.lent(plan, host),
+            **{name: line for name, line in marks(lent).items() if line not in kept},
+        },
+        lent_certificates=tuple(each for each in fingerprints(lent) if each not in expected.ca_certificates),
     )
 
 

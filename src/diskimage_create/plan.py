@@ -45,13 +45,15 @@ def make_plan(
     :param block_devices: the partition layout that was asked for, or that the elements bring
     :param key: secrets are told apart by their HMAC with this
     """
-    notes: list[str] = []
+    notes = list(spec.notes)
     elements = list(spec.elements)
     environment = dict(spec.environment)
     environment["ELEMENTS_PATH"] = Setting(":".join(str(path) for path in search_path), Source.HOST)
     _use_host_mirrors(spec, host, environment, notes)
     _lend(host, environment, notes)
     _choose_block_devices(host, environment, reproducible.with_fixed_uuids(block_devices, spec), notes)
+    if spec.ca_certificates:
+        notes.append(f"the image trusts {len(spec.ca_certificates)} more CA certificates, for good")
     _note_passwords(spec, resolved, notes)
     if spec.tmpfs and host.memory_bytes < 2 * MIN_TMPFS_BYTES:
         notes.append(f"{host.memory_bytes >> 20} MiB of memory are too few to build in a tmpfs")
@@ -148,7 +150,8 @@ def expectation(plan: BuildPlan) -> Expectation:
     facts: dict[str, Any] = {**vars(spec), "os_element": spec.os, **environment}
     expected = [e for e in spec.expected if e["element"] in names and matches(e.get("when"), facts)]
     packages = [package for entry in expected for package in entry.get("packages", ())]
-    datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES", "")
+    # Where an element gives the variable its value, nothing is known.
+    datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES") if "cloud-init-datasources" in names else None
     return Expectation(
         arch=spec.arch,
         distribution=spec.distribution,
@@ -156,10 +159,11 @@ def expectation(plan: BuildPlan) -> Expectation:
         release=spec.release,
         size_gib=spec.size_gib,
         elements=names,
-        packages=tuple(dict.fromkeys(packages)),
-        datasources=tuple(d.strip() for d in datasources.split(",")) if "cloud-init-datasources" in names else None,
+        packages=tuple(dict.fromkeys((*packages, *spec.packages))),
+        datasources=tuple(name.strip() for name in datasources.split(",")) if datasources else None,
         sshd=next((entry["sshd"] for entry in reversed(expected) if "sshd" in entry), None),
         root_password=spec.root_password is not None,
+        ca_certificates=tuple(authority.sha256 for authority in spec.ca_certificates),
     )
 
 

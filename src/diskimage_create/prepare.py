@@ -13,9 +13,9 @@ import yaml
 
 from diskimage_create import config, content, elements, requirements
 from diskimage_create import plan as plans
-from diskimage_create.config import Request
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import BuildPlan, ImageSpec, Inputs, ResolvedElement
+from diskimage_create.request import Request
 from diskimage_create.store import KEY_BYTES, Store, read_key, stages
 
 # diskimage-builder's layout where no element brings one: the disk is the root file system.

@@ -42,6 +42,8 @@ class Document:
     lines: Mapping[Place, int] = field(repr=False)
     texts: Mapping[Place, str] = field(repr=False)
     """Scalars as they are written: ``DIB_RELEASE: 9.0`` is ``9.0``"""
+    repeated: tuple[tuple[int, str, str | None], ...] = ()
+    """Keys that are there twice, or are no text: line, message, hint"""
 
     def where(self, *place: str | int) -> str:
         """``FILE:LINE`` of a place; of what is not there, that of what it would be in."""
@@ -58,7 +60,7 @@ class Document:
         :param schema: ``schemas/NAME.schema.json``
         :param definition: the part of it that the content is to fit
         """
-        found = []
+        found = [*self.repeated]
         for error in _validator(schema, definition).iter_errors(self.data):
             top: Place = tuple(error.absolute_path)
             found += [(self._line((*top, *more)), message, hint) for more, message, hint in _explained(error)]
@@ -120,14 +122,14 @@ def _complaint(error: Any) -> str:
 def read(path: Path) -> Document:
     """Read a file of one YAML document. Keys are always text.
 
-    :raises InputError: it cannot be read, is no YAML, or has a key twice: all of that at once
+    :raises InputError: it cannot be read, or is no YAML
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError([Problem(f"cannot be read: {reason}", str(path))]) from None
-    reader = _Reader(path)
+    reader = _Reader()
     try:
         loader = _Loader(text)
         try:
@@ -136,26 +138,23 @@ def read(path: Path) -> Document:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         what = " ".join(part for part in (error.context, error.problem) if part)
-        reader.problems.append(Problem(f"is no YAML: {what}", f"{path}:{line}"))
-    except (yaml.YAMLError, ValueError) as error:
-        reader.problems.append(Problem(f"is no YAML: {' '.join(str(error).split())}", str(path)))
+        raise InputError([Problem(f"is no YAML: {what}", f"{path}{line}")]) from None
+    except (yaml.YAMLError, ValueError) as error:  # e.g. the 30th of February
+        raise InputError([Problem(f"is no YAML: {' '.join(str(error).split())}", str(path))]) from None
     except RecursionError:
-        reader.problems.append(Problem("is nested too deeply, or contains itself", str(path)))
-    if reader.problems:
-        raise InputError(reader.problems)
-    return Document(path, data, reader.lines, reader.texts)
+        raise InputError([Problem("is nested too deeply, or contains itself", str(path))]) from None
+    return Document(path, data, reader.lines, reader.texts, tuple(reader.repeated))
 
 
 class _Reader:
     """Makes values of YAML's nodes, and remembers where they were."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.lines: dict[Place, int] = {}
         self.texts: dict[Place, str] = {}
-        self.problems: list[Problem] = []
+        self.repeated: list[tuple[int, str, str | None]] = []
 
     def value(self, loader: Any, node: yaml.Node, place: Place) -> Any:
         self.lines.setdefault(place, node.start_mark.line + 1)
@@ -174,7 +173,7 @@ class _Reader:
         made: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self.problems.append(Problem("a key is no text", f"{self.path}:{key.start_mark.line + 1}"))
+                self.repeated.append((key.start_mark.line + 1, "a key is no text", None))
                 continue
             here = (*place, key.value)
             self.lines[here] = key.start_mark.line + 1
@@ -188,5 +187,5 @@ class _Reader:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     hint = f"it is also on line {seen[key.value]}; YAML would silently take the last one"
-                    self.problems.append(Problem(f"key {key.value!r} is there twice", f"{self.path}:{line}", hint))
+                    self.repeated.append((line, f"key {key.value!r} is there twice", hint))
                 seen.setdefault(key.value, line)

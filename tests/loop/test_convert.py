@@ -23,7 +23,8 @@ HOST = HostFacts(arch="amd64", distribution="", codename="", device_mapper=False
 
 @pytest.fixture
 def spec(tmp_path: Path) -> ImageSpec:
-    from diskimage_create.config import Request, read
+    from diskimage_create.config import read
+    from diskimage_create.request import Request
 
     return read(Request({"output": str(tmp_path / "made")}, {}, {}, HOST))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import config
-from diskimage_create.config import Request
 from diskimage_create.host import HostFacts
 from diskimage_create.model import BuildPlan, ImageSpec, Source
 from diskimage_create.prepare import prepare
+from diskimage_create.request import Request
 
 # A host unlike the images: no mirror, no certificate, no proxy is lent unless a test says so.
 HOST = HostFacts(

@@ -128,10 +128,10 @@ def test_all_problems_at_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_error_has_its_exit_code_and_no_traceback(
     error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(_request: object) -> None:
+    def broken(_requests: object, **_: object) -> None:
         raise error
 
-    monkeypatch.setattr(preparing, "prepare", broken)
+    monkeypatch.setattr(preparing, "prepare_all", broken)
     assert cli.main(["plan"]) == status
     err = capsys.readouterr().err
     assert err.lstrip().startswith("error: ")  # after ^C on the terminal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -281,8 +282,8 @@ environment:
 title: again
 """
     found = problems_of(text, tmp_path)
-    assert [(line, message.partition(":")[0]) for line, message, _ in found] == [
-        (1, "unknown key 'titel'"),
+    assert [(line, re.split(r":| must| is| cannot| has", message)[0]) for line, message, _ in found] == [
+        (1, "unknown key titel"),
         (4, "size_gib"),
         (5, "types.1"),
         (7, "operating_systems.debian"),
@@ -291,7 +292,7 @@ title: again
         (12, "elements.1.when"),
         (14, "environment.0.value"),
         (15, "environment.1.name"),
-        (16, "title is there twice"),
+        (16, "key 'title'"),
     ]
     hints = {line: hint for line, _, hint in found}
     assert hints[1] == "did you mean title?"
@@ -321,10 +322,10 @@ environment:
     [
         (SMALL.replace("  debian:", "  plan9:"), 4, "plan9 needs element, distribution, family, release"),
         (SMALL.replace("default_os: debian", "default_os: ubuntu"), 2, "none of its operating_systems"),
-        (SMALL + "  - [", 7, "it is no YAML"),
-        ("", 1, "is not of type 'object'"),
-        ("- a\n- b\n", 1, "is not of type 'object'"),
-        ("just text", 1, "is not of type 'object'"),
+        (SMALL + "  - [", 7, "is no YAML"),
+        ("", 1, "must be a mapping"),
+        ("- a\n- b\n", 1, "must be a mapping"),
+        ("just text", 1, "must be a mapping"),
     ],
 )
 def test_other_mistakes(text: str, line: int, message: str, tmp_path: Path) -> None:

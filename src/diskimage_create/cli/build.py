@@ -13,9 +13,9 @@ from diskimage_create.cli import options, report_error, stop_on_signals, version
 from diskimage_create.errors import BuildError, ImageRejected, Problem
 
 if TYPE_CHECKING:
-    from diskimage_create.config import Request
     from diskimage_create.model import BuildPlan
     from diskimage_create.pipeline import BuildOptions
+    from diskimage_create.request import Request
 
 
 @click.command(context_settings=options.CONTEXT)

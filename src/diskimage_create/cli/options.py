@@ -13,9 +13,9 @@ import click
 from click.core import ParameterSource
 
 from diskimage_create import host
-from diskimage_create.config import Request
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Source
+from diskimage_create.request import Request
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,18 +43,18 @@ _OPTIONS = (
     click.option("-l", "--logfile", metavar="FILE", help="Write the full log of the build there too.  [X.log]"),
     click.option("-m", "--cpu-pinning", is_flag=True, default=None, help="vCPU pinning optimisations."),
     click.option("-n", "--no-sshd", is_flag=True, default=None, help="No SSH server in the image."),
-    click.option("-o", "--output", metavar="FILE", help="Output file.  [amphora-x64-haproxy + the type's extension]"),
+    click.option("-o", "--output", metavar="FILE", help="Output file.  [per profile, e.g. amphora-x64-haproxy]"),
     click.option("-p", "--package-agent", is_flag=True, default=None, help="Agent from distribution packages."),
     click.option(
         *("-r", "--root-password"),
         metavar="PASSWORD",
         help="Enable root with this password; - takes it from DIB_PASSWORD, or asks.  [disabled]",
     ),
-    click.option("-s", "--size", metavar="GB", help="Size of the image.  [5]"),
+    click.option("-s", "--size", metavar="GB", help="Size of the image.  [per profile, 5]"),
     click.option(
         *("-t", "--type"),
         metavar="TYPE,...",
-        help="qcow2, tar, raw, vhd, tgz, squashfs, docker; several, comma separated.  [qcow2]",
+        help="qcow2, tar, raw, vhd, tgz, squashfs, docker, ramdisk; several, comma separated.  [per profile, qcow2]",
     ),
     click.option("-w", "--work-dir", metavar="DIR", help="Working directory.  [a private one, in TMPDIR]"),
     click.option("-x", "--trace", count=True, help="Trace the build; twice for more."),
@@ -62,10 +62,17 @@ _OPTIONS = (
     click.option("-u", "--uncompressed", is_flag=True, default=None, help="Do not compress the image."),
     click.option("--compat-compression", is_flag=True, default=None, help="Compress with zlib, for QEMU before 5.1."),
     click.option("--docker-target", metavar="NAME:TAG", help="For -t docker.  [image:OUTPUT-NAME]"),
-    click.option("--profile", metavar="NAME", help="Kind of image.  [amphora]"),
+    click.option("--profile", metavar="NAME|FILE", help="Kind of image: a name, or a YAML file.  [amphora]"),
     click.option("--snapshot", metavar="TIME", help="Packages as they were then, e.g. 2026-11-01.  [as they are now]"),
     click.option("--element", multiple=True, metavar="NAME", help="Add an element; can be repeated."),
     click.option("--package", multiple=True, metavar="NAME", help="Add a package; can be repeated."),
+    click.option(
+        "--ca-certificate",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE",
+        help="Let the image trust these CA certificates (PEM); can be repeated.",
+    ),
     click.option("--env", multiple=True, metavar="K=V", help="Set a variable for the build; can be repeated."),
     click.argument("unexpected", nargs=-1, metavar=""),
 )
@@ -134,7 +141,7 @@ def _of_files(
     problems: list[Problem],
 ) -> list[Request]:
     from diskimage_create import imageconfig
-    from diskimage_create.imageconfig.request import NOT_WITH_CONFIG, request
+    from diskimage_create.imageconfig.as_request import NOT_WITH_CONFIG, request
 
     for name in NOT_WITH_CONFIG:
         if command_line.options.get(name) is not None:

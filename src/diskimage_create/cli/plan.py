@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from diskimage_create.errors import Problem
 from diskimage_create.model import BuildPlan
 
 if TYPE_CHECKING:
-    from diskimage_create.config import Request
+    from diskimage_create.request import Request
     from diskimage_create.store.reuse import Why
 
 
@@ -42,7 +43,7 @@ def plan(ctx: click.Context, /, why: bool, output_format: str, **image: Any) -> 
         click.echo(json.dumps({"schema": 1, "images": shown} if several else shown[0], indent=1))
         return
     for number, (plan, request) in enumerate(zip(plans, requests, strict=True)):
-        click.echo(("\n" if number else "") + _as_text(plan, request))
+        click.echo(("\n" if number else "") + _as_text(plan, request.asked))
         if why:
             for line in _why(plan).planned():
                 click.echo(f"why          {line}")
@@ -63,7 +64,7 @@ def _why(plan: BuildPlan) -> Why:
     return reuse.look_up(Store(plan.spec.cache_dir), needs)
 
 
-def _as_text(plan: BuildPlan, request: Request) -> str:
+def _as_text(plan: BuildPlan, asked: Sequence[str] = ()) -> str:
     spec = plan.spec
     size = "as large as its content needs" if spec.size_gib is None else f"{spec.size_gib} GiB"
     lines = [
@@ -76,8 +77,8 @@ def _as_text(plan: BuildPlan, request: Request) -> str:
     for name, setting in plan.environment.items():
         first, *more = setting.shown.splitlines() or [""]
         lines.append(f"  {name}={first}{' ...' if more else ''}  ({setting.source.value})")
-    if request.asked:
-        lines.append(f"asked        {shlex.join(request.asked)}")
+    if asked:
+        lines.append(f"asked        {shlex.join(asked)}")
     lines.append(f"command      {shlex.join(plan.command)}")
     lines.append(f"fingerprint  {plan.fingerprint} (local inputs)")
     lines += [f"note         {note}" for note in plan.notes]

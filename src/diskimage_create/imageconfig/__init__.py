@@ -1,6 +1,6 @@
 """Configuration files: TripleO's ``disk_images``, with keys of ours, and diskimage-builder's own lists of images.
 
-    files -> yamlfile.read -> merging -> ConfiguredImage -> request.requests -> config.read
+    files -> yamlfile.read -> merging -> ConfiguredImage -> as_request.request -> config.read
 
 Formats: docs/configuration-files.md. A file's variables are those of its images alone: nothing here, or later, sets a
 variable of this process.

@@ -132,6 +132,7 @@ def to_json(expectation: Expectation) -> dict[str, Any]:
         "sshd": expectation.sshd,
         "root_password": expectation.root_password,
         "lent_certificates": list(expectation.lent_certificates),
+        "ca_certificates": list(expectation.ca_certificates),
     }
 
 
@@ -150,6 +151,7 @@ def from_json(data: Mapping[str, Any]) -> Expectation:
         sshd=data.get("sshd"),
         root_password=bool(data.get("root_password", False)),
         lent_certificates=tuple(data.get("lent_certificates", ())),
+        ca_certificates=tuple(data.get("ca_certificates", ())),
     )
 
 

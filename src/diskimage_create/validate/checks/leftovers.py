@@ -12,7 +12,7 @@ from diskimage_create.certificates import fingerprints_in
 from diskimage_create.model import Expectation
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.packages import read_packages
-from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict, warned
+from diskimage_create.validate.registry import Outcome, check, listed, passed, skipped, verdict, warned
 from diskimage_create.validate.root import ImageRoot
 
 _CACHES = (
@@ -28,9 +28,10 @@ _CACHES = (
 # The package tools make these again, and they are empty.
 _EMPTY_BY_NATURE = frozenset({"lock", "expired_solvables.json"})
 
+_COMPILERS = ("build-essential", "gcc", "gcc-[0-9]*", "gcc-c++", "g++", "g++-[0-9]*", "clang", "dkms")
 _BUILD_TOOLS = (
-    "build-essential", "gcc", "gcc-[0-9]*", "gcc-c++", "g++", "g++-[0-9]*", "cpp", "cpp-[0-9]*", "clang", "make",
-    "cmake", "git", "git-core", "dpkg-dev", "*-dev", "*-devel", "dkms", "rust", "rustc", "cargo", "binutils",
+    *_COMPILERS, "cpp", "cpp-[0-9]*", "make", "cmake", "git", "git-core", "dpkg-dev", "*-dev", "*-devel", "rust",
+    "rustc", "cargo", "binutils",
 )  # fmt: skip
 
 # gcc-12-base is documentation that libgcc-s1 depends on.
@@ -46,6 +47,7 @@ _CERTIFICATE_FILES = (
     "/etc/pki/tls/certs/*",
     "/usr/share/pki/ca-trust-source/anchors/*",
 )
+_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem")
 _LOCAL_CERTIFICATES = _CERTIFICATE_FILES[:2] + _CERTIFICATE_FILES[3:4]
 
 _PROXY_FILES = (
@@ -92,6 +94,8 @@ def package_lists(view: ImageView, expectation: Expectation) -> Outcome:
 @check("build-dependencies", "No compiler, headers or other build tools are left")
 def build_dependencies(view: ImageView, expectation: Expectation) -> Outcome:
     """What was only needed to build is removed again, unless it was asked for: it is space, and help for intruders."""
+    if asked := [name for name in expectation.packages if is_compiler(name)]:
+        return passed(f"{listed(asked)} belongs to the image, with all that it needs")
     found = [name for name in sorted(read_packages(view).installed) if is_build_tool(name)]
     unasked = [name for name in found if name not in expectation.packages]
     return verdict([f"installed: {listed(unasked)}"] if unasked else [], "none")
@@ -99,7 +103,16 @@ def build_dependencies(view: ImageView, expectation: Expectation) -> Outcome:
 
 def is_build_tool(package: str) -> bool:
     """Whether a package is there to build others."""
-    matches = any(fnmatchcase(package, pattern) for pattern in _BUILD_TOOLS)
+    return _is_one_of(package, _BUILD_TOOLS)
+
+
+def is_compiler(package: str) -> bool:
+    """Whether a package is a compiler, or brings one: it depends on other build tools."""
+    return _is_one_of(package, _COMPILERS)
+
+
+def _is_one_of(package: str, patterns: Iterable[str]) -> bool:
+    matches = any(fnmatchcase(package, pattern) for pattern in patterns)
     return matches and not any(fnmatchcase(package, pattern) for pattern in _NO_BUILD_TOOLS)
 
 
@@ -114,10 +127,25 @@ def host_certificates(view: ImageView, expectation: Expectation) -> Outcome:
     found = [name for name, digests in _certificates(view.root, _CERTIFICATE_FILES) if lent & digests]
     if found:
         return verdict([f"the host's certificates are in {listed(found)}"], "")
-    local = [name for name, digests in _certificates(view.root, _LOCAL_CERTIFICATES) if digests]
+    wanted = set(expectation.ca_certificates)
+    local = [name for name, digests in _certificates(view.root, _LOCAL_CERTIFICATES) if digests - wanted]
     if local:
         return warned(f"CA certificates beside the distribution's; are they meant to be there? {listed(local)}")
     return verdict([], "none")
+
+
+@check("custom-ca", "The CA certificates that were asked for are trusted", element="custom-ca")
+def custom_ca(view: ImageView, expectation: Expectation) -> Outcome:
+    """Each is in the bundle that TLS libraries read, and where the distribution makes that bundle from."""
+    wanted = set(expectation.ca_certificates)
+    if not wanted:
+        return skipped("it is not known which were asked for")
+    problems = []
+    for what, places in (("the bundle", _BUNDLES), ("the directory of local certificates", _LOCAL_CERTIFICATES)):
+        found = set().union(*(digests for _, digests in _certificates(view.root, places)))
+        if missing := len(wanted - found):
+            problems.append(f"{missing} of {len(wanted)} are not in {what}")
+    return verdict(problems, f"{len(wanted)} in the bundle")
 
 
 def _certificates(root: ImageRoot, patterns: Iterable[str]) -> Iterator[tuple[str, set[str]]]:

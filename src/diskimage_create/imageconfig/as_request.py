@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import profiles
-from diskimage_create.config import Request
 from diskimage_create.imageconfig.image import ConfiguredImage
 from diskimage_create.model import DISK_TYPES, Source
 from diskimage_create.profiles import Profile
+from diskimage_create.request import Request
 
 #: Keys that are options of the command line by the same name
 _OPTIONS = (
