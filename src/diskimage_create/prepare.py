@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from diskimage_create import config, content, elements, requirements
+from diskimage_create import config, content, elements, places, requirements
 from diskimage_create import plan as plans
 from diskimage_create.config import Request
 from diskimage_create.errors import InputError, Problem
@@ -61,13 +61,15 @@ def _checked(request: Request, others: Sequence[Problem]) -> tuple[ImageSpec, li
     except InputError as error:
         problems += error.problems
     problems += others
+    libraries = (elements.OURS, elements.builtin())
     try:
-        search_path = elements.search_path(request.environ, elements.OURS, elements.builtin())
+        places.named(request.environ, *libraries)
     except InputError as error:
         problems += error.problems
     if problems:
         raise InputError(problems)
-    return spec, search_path
+    packages = places.installed(request.environ)
+    return spec, elements.search_path(request.environ, *libraries, spec.elements, packages)
 
 
 def _block_devices(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> list[dict[str, Any]]:
