@@ -26,7 +26,8 @@ def as_dot(graph: Graph, catalogue: Catalogue) -> str:
     lines = [
         "digraph elements {",
         '  graph [rankdir=LR, ranksep=0.6, nodesep=0.18, fontname="sans-serif", fontsize=11];',
-        '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11, height=0.3, margin="0.12,0.06"];',
+        '  node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11];',
+        '  node [height=0.3, margin="0.12,0.06"];',
         '  edge [color="#7a7a7a", arrowsize=0.6, fontname="sans-serif", fontsize=9, fontcolor="#4a4a4a"];',
     ]
     for name in graph.nodes:

@@ -192,6 +192,68 @@ def _of_profile(
     return catalogues.read(place for place in everywhere if place.path in used), images.wanted(plan)
 
 
+@elements.command(context_settings=_CONTEXT)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--path", multiple=True, metavar="DIR", help="Check the elements in this directory; can be repeated.")
+@image_options
+@click.option("--all", "everything", is_flag=True, help="Check all elements, those of other people too.")
+@click.option("--only", multiple=True, metavar="ID,...", help="Check these rules only.")
+@click.option("--skip", multiple=True, metavar="ID,...", help="Leave these rules out.")
+@click.option("--shellcheck/--no-shellcheck", default=None, help="Ask shellcheck.  [where it is installed]")
+@click.option("--list-rules", is_flag=True, help="Show the rules, and check nothing.")
+@click.option(
+    "--format",
+    "output_format",
+    envvar="DISKIMAGE_CREATE_FORMAT",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="[text]",
+)
+def lint(
+    names: tuple[str, ...],
+    path: tuple[str, ...],
+    everything: bool,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    shellcheck: bool | None,
+    list_rules: bool,
+    output_format: str,
+    **image: str | None,
+) -> int:
+    """Check elements: whether hooks run, dependencies exist, files clash, secrets are left in the image, ...
+
+    Without names it checks this project's elements, and those in DIB_LOCAL_ELEMENTS_PATH and ELEMENTS_PATH. Names
+    among which is an operating system, and --profile, are checked as an image, too.
+    Exits with 1 for errors and warnings; hints are no reason to. docs/elements-lint.md explains the rules.
+
+    \b
+    Examples:
+      diskimage-create elements lint --path ./elements
+      diskimage-create elements lint --profile amphora -i debian
+      diskimage-create elements lint --all --only EL401,EL402 --format json
+    """
+    from diskimage_create.catalogue import lint as linting
+    from diskimage_create.catalogue.lint import report, selection
+
+    rules = linting.choose(only, skip, shellcheck)
+    if list_rules:
+        as_json = output_format == "json"
+        click.echo(json.dumps(report.rules_as_json(rules), indent=1) if as_json else report.rules_as_text(rules))
+        return 0
+    if image["profile"] is None:
+        chosen = selection.of_names(_read(path), names, own_directories=bool(path), everything=everything)
+    else:
+        catalogue, wanted = _of_profile(names, path, image)
+        chosen = selection.of_image(catalogue, wanted, f"the image {image['profile']}", everything=everything)
+    found = linting.check(chosen.catalogue, chosen.entries, rules, chosen.images)
+    if output_format == "json":
+        click.echo(json.dumps(report.as_json(found, [entry.name for entry in chosen.entries], rules), indent=1))
+    elif found:
+        click.echo(report.as_github(found) if output_format == "github" else report.as_text(found))
+    click.echo(report.summary(found, len(chosen.entries)), err=True)
+    return 0 if report.is_clean(found) else 1
+
+
 def _read(path: tuple[str, ...]) -> Catalogue:
     """Every element that there is."""
     from diskimage_create import catalogue
