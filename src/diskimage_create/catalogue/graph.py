@@ -105,6 +105,9 @@ def as_text(graph: Graph, catalogue: Catalogue) -> str:
 
     for root in dict.fromkeys(graph.roots):
         add(root, "", "")
+    for name in graph.nodes:
+        if name not in seen:  # asked for by an element that another one turned out to provide
+            add(name, "", "")
     lines += [f"conflict: {text}" for text in graph.conflicts]
     return "\n".join(lines)
 

@@ -24,7 +24,9 @@ def choose(only: Iterable[str], skip: Iterable[str], shellcheck: bool | None) ->
     :raises InputError: there is no such rule
     :raises HostError: shellcheck was asked for, and is not installed
     """
-    wanted, unwanted = _ids(only, "--only"), _ids(skip, "--skip")
+    wanted, unwanted = _ids(only), _ids(skip)
+    if problems := [*_unknown(wanted, "--only"), *_unknown(unwanted, "--skip")]:
+        raise InputError(problems)
     if shellcheck is None:
         shellcheck = process.which(shell.PROGRAM) is not None
     elif shellcheck and process.which(shell.PROGRAM) is None:
@@ -34,16 +36,17 @@ def choose(only: Iterable[str], skip: Iterable[str], shellcheck: bool | None) ->
     return [RULES[id] for id in sorted(RULES) if (not wanted or id in wanted) and id not in unwanted]
 
 
-def _ids(given: Iterable[str], where: str) -> set[str]:
-    ids = {word.upper() for text in given for word in text.replace(",", " ").split()}
+def _ids(given: Iterable[str]) -> set[str]:
+    return {word.upper() for text in given for word in text.replace(",", " ").split()}
+
+
+def _unknown(ids: set[str], where: str) -> list[Problem]:
     problems = []
     for id in sorted(ids - RULES.keys()):
         close = difflib.get_close_matches(id, RULES, n=1)
         hint = f"did you mean {close[0]}?" if close else "'diskimage-create elements lint --list-rules' shows all"
         problems.append(Problem(f"there is no rule {id}", where, hint))
-    if problems:
-        raise InputError(problems)
-    return ids
+    return problems
 
 
 def check(

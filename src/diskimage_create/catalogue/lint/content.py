@@ -46,6 +46,10 @@ class File:
     def lines(self) -> list[str]:
         return self.text.splitlines()
 
+    def line(self, number: int) -> str:
+        """A line, from 1; empty behind the end, where shellcheck misses something."""
+        return self.lines[number - 1] if number <= len(self.lines) else ""
+
     @property
     def has_shebang(self) -> bool:
         return self.text.startswith("#!")

@@ -25,7 +25,7 @@ _LITERALS = (
     (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|glpat-[\w-]{20})\b"), "a token of a code host"),
     (
         re.compile(
-            r"\b\w*(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY)=(?![\"']?(?:[\"'\s;$<]|$))[^\s$`(]+\s*(?:$|;|#)",
+            r"\b\w*(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY)=(?![\"']?(?:[\s;$<]|$)|[\"']{2})[^\s$`(]+\s*(?:$|;|#)",
             re.IGNORECASE,
         ),
         "a secret in a variable",

@@ -10,6 +10,8 @@ from diskimage_create.catalogue import Catalogue, Entry
 from diskimage_create.catalogue.lint.model import Image
 
 _SYSTEM = "operating-system"
+#: What disk-image-create adds differs in the partition layout only
+_ANY_ARCH = "amd64"
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ def of_names(catalogue: Catalogue, names: Sequence[str], *, own_directories: boo
     :raises InputError: there is no element of a name
     """
     if names:
-        found = elements.expand(names, catalogue.elements)
-        is_image = _SYSTEM in found.provider and not found.missing
+        found = elements.expand([*names, *elements.implied(names, _ANY_ARCH)], catalogue.elements)
+        is_image = _SYSTEM in found.provider
         images = (Image("the image", tuple(found.present)),) if is_image else ()
         return Selection(catalogue, tuple(catalogue.get(names)), images)
     chosen = tuple(

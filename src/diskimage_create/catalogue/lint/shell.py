@@ -22,7 +22,7 @@ _PATIENCE = 300
 _PARSER = range(1000, 2000)
 _CONSEQUENCES = frozenset({1046, 1047, 1072, 1073, 1088})
 #: bash parses it, shellcheck does not
-_ELEMENT_ARRAY = re.compile(r"\beval\s+declare\s+-A\s+\w+=\(")
+_ARRAY = re.compile(r"\beval\s+(?:declare\s+-[aA]\s+)?\w+=\(")
 
 
 @rule(RULE, "error that shellcheck sees", Severity.WARNING)
@@ -31,14 +31,14 @@ def shellcheck(_entry: Entry, content: Content, context: Context) -> Iterator[Fo
 
     Its wiki explains each code (`SC2068`, ...). Where it is wrong, `# shellcheck disable=SC2068` says so. It is asked
     only where it is installed, and only for errors (`--severity=error`). Of a script that it cannot parse, the first
-    reason is shown; none where that is `eval declare -A x=($(get_image_element_array))`, which is how
-    diskimage-builder hands over the list of elements.
+    reason is shown; none where that is an array behind eval, `eval declare -A x=($(get_image_element_array))`, which
+    bash understands, and which is how diskimage-builder hands over the list of elements.
     """
     for file in content.files.values():
         remarks = list(context.shell_remarks(str(content.directory / file.path)))
         unparsed = [remark for remark in remarks if remark.code in _PARSER]
-        for remark in sorted(unparsed, key=lambda remark: (remark.code in _CONSEQUENCES, remark.line))[:1]:
-            if not any(_ELEMENT_ARRAY.search(file.lines[each.line - 1]) for each in unparsed):
+        for remark in sorted(unparsed, key=lambda remark: (remark.code in _CONSEQUENCES, remark.line, remark.code))[:1]:
+            if not any(_ARRAY.search(file.line(each.line)) for each in unparsed):
                 yield Found(f"SC{remark.code}: {remark.message}", file.path, remark.line)
         for remark in remarks:
             if remark.code not in _PARSER:

@@ -11,6 +11,9 @@ from diskimage_create.catalogue.lint.content import Content
 from diskimage_create.catalogue.lint.model import Context, Found, Severity, rule
 
 _DEPS = "element-deps"
+#: What stands before a directory of the hooks where a script reads it: a variable, ``..``, where hooks are mounted, or
+#: nothing. Behind a name, as in ``/etc/modprobe.d``, it is a directory of the image.
+_BEFORE = r"(?:in_target\.d/|\.\./|[)}\"'*`]/|\$\w+/|(?<![\w./-]))"
 
 
 @rule("EL101", "no README", Severity.WARNING)
@@ -68,8 +71,7 @@ def unknown_phase(_entry: Entry, content: Content, context: Context) -> Iterator
     for directory in content.top_directories:
         if not directory.endswith(".d") or directory in known:
             continue
-        # A path in the image is another directory of this name.
-        named = re.compile(rf"(?<!etc/)(?<!lib/)(?<![\w.-]){re.escape(directory)}(?![\w.-])")
+        named = re.compile(rf"{_BEFORE}{re.escape(directory)}(?![\w.-])")
         if not any(named.search(text) for text in context.scripts):
             close = difflib.get_close_matches(directory, known, n=1)
             guess = f": did you mean {close[0]}?" if close else ", and no script reads it"
