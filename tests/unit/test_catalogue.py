@@ -150,13 +150,13 @@ def test_hooks_are_in_the_order_in_which_they_run(tmp_path: Path) -> None:
 
 def test_variables_have_a_default_where_a_script_gives_them_one(tmp_path: Path) -> None:
     files = {
-        "e/README.rst": "DIB_ONE, DIB_TWO_ and DIB_DEBUG_TRACE\n",
+        "e/README.rst": "DIB_ONE, DIB_TWO_, DIB_DEBUG_TRACE, MY_PLACE, NOT_READ\n",
         "e/environment.d/10-e": "export DIB_ONE=${DIB_ONE:-one}\nexport DIB_TWO=${DIB_TWO:-$DIB_ONE}\n",
-        "e/install.d/10-a": 'echo ${DIB_ONE:-}${DIB_THREE:-"a b"}${DIB_FOUR:-x}${DIB_FOUR:-y}\n',
+        "e/install.d/10-a": 'echo ${DIB_ONE:-}${DIB_THREE:-"a b"}${DIB_FOUR:-x}${DIB_FOUR:-y}$MY_PLACE$OTHER_X\n',
     }
     found = {each.name: each for each in facts.variables(write(tmp_path, files) / "e")}
     assert {name: each.default for name, each in found.items()} == {
-        "DIB_FOUR": None, "DIB_ONE": "one", "DIB_THREE": "a b", "DIB_TWO": None
+        "DIB_FOUR": None, "DIB_ONE": "one", "DIB_THREE": "a b", "DIB_TWO": None, "MY_PLACE": None
     }  # fmt: skip
     assert found["DIB_ONE"].files == ("README.rst", "environment.d/10-e", "install.d/10-a")
 

@@ -307,7 +307,7 @@ def test_what_shellcheck_says(tmp_path: Path) -> None:
         ("bin/tool:2", "SC1049"),
         ("environment.d/10-x:2", "SC2068"),
         ("install.d/10-array:4", "SC2068"),
-        ("install.d/30-broken:3", "SC1046"),
+        ("install.d/30-broken:3", "SC1073"),
     ]
 
 

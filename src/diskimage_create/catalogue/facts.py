@@ -13,8 +13,10 @@ from diskimage_create.catalogue import phases
 _READMES = ("README.rst", "README.md", "README", "README.txt")
 _INSTALL_TYPE = re.compile(r"(.+)-([a-z]+)-install")
 _VARIABLE = re.compile(r"\bDIB_[A-Za-z0-9_]*[A-Za-z0-9]\b")
+#: Any other one counts where the README names it and a script reads it
+_DOCUMENTED = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b")
 #: ``${DIB_X:-value}``; what is no plain text depends on other variables
-_DEFAULT = re.compile(r"\$\{(DIB_[A-Za-z0-9_]+):?[-=]([^}$`]*)\}")
+_DEFAULT = re.compile(r"\$\{([A-Za-z0-9_]+):?[-=]([^}$`]*)\}")
 _UNDERLINE = re.compile(r"([=~^#*+`\"'-])\1+")
 #: Every hook reads it
 _TRACE = "DIB_DEBUG_TRACE"
@@ -117,20 +119,25 @@ def _runs(path: Path, phase: str) -> bool:
 
 
 def variables(directory: Path) -> list[Variable]:
-    """The variables of diskimage-builder that an element's README or scripts name."""
+    """The variables of an element: diskimage-builder's that its README or its scripts name, and others that both do."""
+    texts = {
+        path: (directory / path).read_text(encoding="utf-8", errors="replace") for path in sorted(_texts(directory))
+    }
+    documented = readme(directory)
+    others = _DOCUMENTED.findall(texts.get(documented.name, "")) if documented else []
+    read = {name for name in others if any(re.search(rf"\${{?{name}\b", text) for text in texts.values())}
     files: dict[str, list[str]] = {}
     defaults: dict[str, set[str]] = {}
-    for path in sorted(_texts(directory)):
-        text = (directory / path).read_text(encoding="utf-8", errors="replace")
-        for name in dict.fromkeys(_VARIABLE.findall(text)):
+    for path, text in texts.items():
+        for name in dict.fromkeys([*_VARIABLE.findall(text), *(name for name in sorted(read) if name in text)]):
             files.setdefault(name, []).append(path)
         for name, value in _DEFAULT.findall(text):
-            defaults.setdefault(name, set()).add(value.strip("\"'\\"))
+            # "${X:-}" asks whether a variable is set: it says nothing of a default that another file has.
+            if value.strip("\"'\\"):
+                defaults.setdefault(name, set()).add(value.strip("\"'\\"))
     files.pop(_TRACE, None)
-    # "${X:-}" asks whether a variable is set: it says nothing of a default that another file has.
-    values = {name: {value for value in found if value} for name, found in defaults.items()}
     return [
-        Variable(name, values[name].copy().pop() if len(values.get(name, ())) == 1 else None, tuple(where))
+        Variable(name, next(iter(defaults[name])) if len(defaults.get(name, ())) == 1 else None, tuple(where))
         for name, where in sorted(files.items())
     ]
 

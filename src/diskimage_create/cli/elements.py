@@ -94,7 +94,7 @@ def show(name: str, path: tuple[str, ...], os: str | None, release: str | None, 
     """Show all that is known of an element.
 
     Hooks are listed in the order in which they run. Variables are those of diskimage-builder that its README or
-    its scripts name.
+    its scripts name, and others that both do.
 
     \b
     Example:

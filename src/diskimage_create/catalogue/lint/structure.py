@@ -42,7 +42,7 @@ def repeated_dependency(entry: Entry, content: Content, _context: Context) -> It
 
 
 @rule("EL103", "dependency that does not exist", Severity.ERROR)
-def missing_dependency(_entry: Entry, content: Content, context: Context) -> Iterator[Found]:
+def missing_dependency(entry: Entry, content: Content, context: Context) -> Iterator[Found]:
     """There is no element of a name in `element-deps`, and none that provides it: no image with the element builds.
 
     Correct the name, or install the package that has it (`elements list` shows where elements are looked for).
@@ -55,7 +55,7 @@ def missing_dependency(_entry: Entry, content: Content, context: Context) -> Ite
         if name.startswith("#"):
             yield Found("a comment is taken for the name of an element", _DEPS, number)
             continue
-        close = difflib.get_close_matches(name, catalogue.used, n=1)
+        close = difflib.get_close_matches(name, catalogue.used.keys() - {entry.name}, n=1)
         yield Found(f"there is no element {name}{f': did you mean {close[0]}?' if close else ''}", _DEPS, number)
 
 
@@ -72,7 +72,7 @@ def unknown_phase(_entry: Entry, content: Content, context: Context) -> Iterator
         if not directory.endswith(".d") or directory in known:
             continue
         named = re.compile(rf"{_BEFORE}{re.escape(directory)}(?![\w.-])")
-        if not any(named.search(text) for text in context.scripts):
+        if not any(directory in text and named.search(text) for text in context.scripts):
             close = difflib.get_close_matches(directory, known, n=1)
             guess = f": did you mean {close[0]}?" if close else ", and no script reads it"
             yield Found(f"there is no phase {directory.removesuffix('.d')}{guess}", directory)
