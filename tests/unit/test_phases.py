@@ -62,6 +62,7 @@ def test_hooks_run_in_the_order_of_dib_run_parts(found: set[str]) -> None:
 @given(found=st.sets(names, min_size=1, max_size=9))
 @settings(max_examples=25, deadline=None)
 def test_environment_files_are_sourced_in_the_order_of_dib_run_parts(found: set[str]) -> None:
+    found = found | {"50-x"}  # dib-run-parts fails where it takes none of the files
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "log")
         for name in ("environment.d", "install.d"):

@@ -25,6 +25,7 @@ _CONTEXT: dict[str, Any] = {
 path_option = click.option(
     "--path",
     multiple=True,
+    type=click.Path(),
     metavar="DIR",
     help="Look for elements in this directory first; can be repeated.",
 )
@@ -194,7 +195,13 @@ def _of_profile(
 
 @elements.command(context_settings=_CONTEXT)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--path", multiple=True, metavar="DIR", help="Check the elements in this directory; can be repeated.")
+@click.option(
+    *("--path", "path"),
+    multiple=True,
+    type=click.Path(),
+    metavar="DIR",
+    help="Check the elements in this directory; can be repeated.",
+)
 @image_options
 @click.option("--all", "everything", is_flag=True, help="Check all elements, those of other people too.")
 @click.option("--only", multiple=True, metavar="ID,...", help="Check these rules only.")

@@ -53,7 +53,7 @@ class Remarks:
         scripts, sourced = _scripts(contents)
         workers = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(workers)
-        # Neighbours are alike: dealt out in turn, all get about the same.
+        # Dealt out in turn, the longest first, all get about the same.
         self._calls = [self._pool.submit(_ask, scripts[start::workers]) for start in range(workers)]
         self._calls.append(self._pool.submit(_ask, sourced, "--shell=bash"))
         self._found: dict[str, list[Remark]] | None = None
@@ -66,14 +66,15 @@ class Remarks:
 
 
 def _scripts(contents: Iterable[Content]) -> tuple[list[str], list[str]]:
-    """The shell scripts that say so themselves, and those that are sourced."""
-    scripts, sourced = [], []
-    for content in contents:
-        for file in content.files.values():
-            if file.shell:
-                scripts.append(str(content.directory / file.path))
-            elif file.phase == phases.ENVIRONMENT:
-                sourced.append(str(content.directory / file.path))
+    """The shell scripts that say so themselves, the longest first, and those that are sourced."""
+    files = [(content.directory, file) for content in contents for file in content.files.values()]
+    files.sort(key=lambda pair: -len(pair[1].text))
+    scripts = [str(directory / file.path) for directory, file in files if file.shell]
+    sourced = [
+        str(directory / file.path)
+        for directory, file in files
+        if file.shell is None and file.phase == phases.ENVIRONMENT
+    ]
     return scripts, sourced
 
 
