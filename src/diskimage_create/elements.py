@@ -12,12 +12,15 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from diskimage_create import places
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import WATCHED, Element, ElementFile, ResolvedElement
+from diskimage_create.places import Place
 
 #: Who asks for an element that no other one asks for
 ELEMENT_LIST = "the element list"
@@ -34,34 +37,29 @@ def builtin() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "elements"
 
 
-def search_path(environ: Mapping[str, str], ours: Path, theirs: Path) -> list[Path]:
-    """Where elements are looked for, the first winning: an Octavia checkout, the user's, ours, the libraries'.
+def search_path(
+    environ: Mapping[str, str], ours: Path, theirs: Path, wanted: Sequence[str] = (), packages: Sequence[Place] = ()
+) -> list[Path]:
+    """Where a build looks for elements, the first winning: see :func:`places.named`.
 
-    :param environ: names them (docs/cli.md)
-    :param ours: the elements that come with this project
-    :param theirs: those that come with diskimage-builder
+    A package's elements are looked at only if the wanted ones need something that is nowhere else. What is installed
+    besides changes no image, then: neither by an element of the same name, nor by the packages that such a one lists
+    (diskimage-builder merges the lists of all elements of a name).
+
+    :param packages: directories of installed packages, see :func:`places.installed`
     :raises InputError: a directory that a variable names is not there
     """
-    places: list[tuple[str, Path]] = []
-    if environ.get("OCTAVIA_REPO_PATH"):
-        places.append(("OCTAVIA_REPO_PATH", Path(environ["OCTAVIA_REPO_PATH"], "elements")))
-    for variable in ("DIB_LOCAL_ELEMENTS_PATH", "ELEMENTS_PATH"):
-        places += [(variable, Path(part)) for part in environ.get(variable, "").split(os.pathsep) if part]
-    places.append(("", ours))
-    if environ.get("ELEMENTS_REPO_PATH"):
-        checkout = Path(environ["ELEMENTS_REPO_PATH"])
-        places.append(("ELEMENTS_REPO_PATH", checkout / "elements" if (checkout / "elements").is_dir() else checkout))
-    if environ.get("DIB_REPO_PATH"):
-        places.append(("DIB_REPO_PATH", Path(environ["DIB_REPO_PATH"], "diskimage_builder/elements")))
-    else:
-        places.append(("", theirs))
-    if missing := [
-        Problem(f"directory {path} does not exist", variable, "correct the variable, or unset it")
-        for variable, path in places
-        if not path.is_dir()
-    ]:
-        raise InputError(missing)
-    return list(dict.fromkeys(path.resolve() for _, path in places))
+    named = places.named(environ, ours, theirs)
+    needed: list[Place] = []
+    while True:
+        path = [place.path for place in places.insert(named, needed)]
+        if len(needed) == len(packages):
+            return path
+        missing = _expand(wanted, find_all(path)).missing
+        more = [place for place in packages if place not in needed and any((place.path / n).is_dir() for n in missing)]
+        if not more:
+            return path
+        needed = [place for place in packages if place in needed or place == more[0]]
 
 
 def find_all(directories: Iterable[Path]) -> dict[str, Element]:
@@ -88,42 +86,73 @@ def _names_in(path: Path) -> frozenset[str]:
         return frozenset()
 
 
+@dataclass
+class Expansion:
+    """Elements and all that they depend on, whether or not an image can be made of them."""
+
+    chosen: dict[str, None]
+    """Names, in the order in which they were met"""
+    provider: dict[str, str] = field(default_factory=dict)
+    """What is provided -> the element that does"""
+    missing: dict[str, str] = field(default_factory=dict)
+    """What there is no element of -> who asked for it"""
+    conflicts: list[Problem] = field(default_factory=list)
+
+    @property
+    def present(self) -> list[str]:
+        """The names of the elements, sorted; what another element provides is left out."""
+        return sorted(name for name in self.chosen if name not in self.provider and name not in self.missing)
+
+
+def expand(wanted: Sequence[str], available: Mapping[str, Element]) -> Expansion:
+    """Follow the dependencies of elements, as diskimage-builder does."""
+    found = _expand(wanted, available)
+    found.missing = {name: asker for name, asker in found.missing.items() if name not in found.provider}
+    return found
+
+
+def _expand(wanted: Sequence[str], available: Mapping[str, Element]) -> Expansion:
+    found = Expansion(dict.fromkeys(wanted))
+    asked_by = dict.fromkeys(wanted, ELEMENT_LIST)
+    queue = deque(found.chosen)
+    while queue:
+        name = queue.popleft()
+        if name in found.provider:
+            continue
+        if (element := available.get(name)) is None:
+            # diskimage-builder refuses it, even if an element that it has not come to yet provides it.
+            found.missing[name] = asked_by[name]
+            continue
+        for provided in sorted(element.provides):
+            if other := found.provider.get(provided):
+                found.conflicts.append(Problem(f"{provided} is provided by both {other} and {name}", "elements"))
+            found.provider[provided] = name
+        for dependency in sorted(element.depends - found.chosen.keys() - found.provider.keys()):
+            queue.append(dependency)
+            found.chosen[dependency] = None
+            asked_by.setdefault(dependency, f"element {name}")
+    return found
+
+
 def closure(wanted: Sequence[str], available: Mapping[str, Element]) -> list[Element]:
     """The wanted elements and all they depend on, by name; what another element provides is left out.
 
     :raises InputError: an element is missing, provided twice, or no operating system is among them
     """
-    problems: list[Problem] = []
-    chosen = dict.fromkeys(wanted)
-    asked_by = dict.fromkeys(wanted, ELEMENT_LIST)
-    provider: dict[str, str] = {}
-    queue = deque(chosen)
-    while queue:
-        name = queue.popleft()
-        if name in provider:
-            continue
-        if (element := available.get(name)) is None:
-            problems.append(_missing(name, asked_by[name], available))
-            continue
-        for provided in sorted(element.provides):
-            if provided in provider:
-                problems.append(Problem(f"{provided} is provided by both {provider[provided]} and {name}", "elements"))
-            provider[provided] = name
-        for dependency in sorted(element.depends - chosen.keys() - provider.keys()):
-            queue.append(dependency)
-            chosen[dependency] = None
-            asked_by.setdefault(dependency, f"element {name}")
+    found = _expand(wanted, available)
+    problems = [_missing(name, asker, available) for name, asker in found.missing.items()]
+    problems += found.conflicts
     problems += [
-        Problem(f"element {name} is already provided by {provider[name]}", "elements", "leave one of the two out")
+        Problem(f"element {name} is already provided by {found.provider[name]}", "elements", "leave one of the two out")
         for name in wanted
-        if name in provider
+        if name in found.provider
     ]
-    if not problems and "operating-system" not in provider:
+    if not problems and "operating-system" not in found.provider:
         hint = "add a distribution's element, e.g. debian-minimal"
         problems.append(Problem("no element provides an operating system", "elements", hint))
     if problems:
         raise InputError(problems)
-    return [available[name] for name in sorted(chosen) if name not in provider]
+    return [available[name] for name in found.present]
 
 
 def _missing(name: str, asked_by: str, available: Mapping[str, Element]) -> Problem:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from diskimage_create import config, content, elements, requirements
+from diskimage_create import config, content, elements, places, requirements
 from diskimage_create import plan as plans
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import BuildPlan, ImageSpec, Inputs, ResolvedElement
@@ -124,13 +124,15 @@ def _read(request: Request) -> tuple[ImageSpec, list[Path]]:
         spec = config.read(request)
     except InputError as error:
         problems += error.problems
+    libraries = (elements.OURS, elements.builtin())
     try:
-        search_path = elements.search_path(request.environ, elements.OURS, elements.builtin())
+        places.named(request.environ, *libraries)
     except InputError as error:
         problems += error.problems
     if problems:
         raise InputError(problems)
-    return spec, search_path
+    packages = places.installed(request.environ)
+    return spec, elements.search_path(request.environ, *libraries, spec.elements, packages)
 
 
 def _require_packages(spec: ImageSpec, search_path: Sequence[Path]) -> None:

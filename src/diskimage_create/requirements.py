@@ -104,6 +104,8 @@ OPTIONAL = (
     _tool("mcopy", "mtools", "compares EFI system partitions file by file"),
     _tool("fuse2fs", "fuse2fs", "looks into images without root"),
     _tool("rsync", "rsync", "source repositories that are archives"),
+    _tool("dot", "graphviz", "draws what elements depend on"),
+    _tool("shellcheck", "shellcheck (ShellCheck)", "checks the scripts of elements"),
 )
 
 
