@@ -149,7 +149,9 @@ def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
         for package in entry["packages"]
     ]
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES", "")
-    has_agent = "amphora-agent" in names
+    has_agent, has_stack = "amphora-agent" in names, "stackuser" in names
+    default_user = "stack" if has_stack else None
+    sshd = spec.sshd and (not has_agent or environment.get("DIB_OCTAVIA_AMP_USE_SSH", "True") == "True")
     return Expectation(
         arch=spec.arch,
         distribution=spec.distribution,
@@ -158,10 +160,16 @@ def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
         size_gib=spec.size_gib,
         elements=names,
         packages=tuple(dict.fromkeys(packages)),
-        datasources=tuple(d.strip() for d in datasources.split(",")) if "cloud-init-datasources" in names else None,
-        sshd=(spec.sshd and environment.get("DIB_OCTAVIA_AMP_USE_SSH", "True") == "True") if has_agent else None,
+        datasources=_listed(datasources) if datasources and "cloud-init-datasources" in names else None,
+        sshd=sshd if has_agent or "bootstrap" in names else None,
         root_password=spec.root_password is not None,
+        key_user=environment.get("DIB_LOCAL_CONFIG_USERNAME", default_user) if "local-config" in names else None,
+        password_users=("stack",) if has_stack and environment.get("DIB_STACKUSER_PASSWORD_FILE") else (),
     )
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(","))
 
 
 def as_json(plan: BuildPlan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from diskimage_create import config, content, elements, requirements
+from diskimage_create import config, content, elements, requirements, unsupported
 from diskimage_create import plan as plans
 from diskimage_create.config import Request
 from diskimage_create.errors import InputError, Problem
@@ -43,6 +43,7 @@ def prepare(request: Request, *, to_build: bool = False, problems: Sequence[Prob
         # Elements of ours depend on it. An image without any of them is lent the host's certificates all the same.
         spec = replace(spec, elements=(*spec.elements, "build-host"))
         resolved = elements.resolve(spec.elements, search_path, spec.arch)
+    unsupported.refuse(spec, resolved)
     stages.reusable(resolved)  # what elements say of their hooks can be understood
     layout = _block_devices(spec, resolved)
     files = content.files(spec, resolved, request.environ)
