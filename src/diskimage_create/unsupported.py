@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ def refuse(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> None:
     :param resolved: the closure of the image's elements
     :raises InputError: names every such element, the distribution and release, and what is missing
     """
-    known: dict[str, Any] = {**vars(spec), **{name: setting.value for name, setting in spec.environment.items()}}
     names = {element.name for element in resolved}
+    variables = {name: setting.value for name, setting in spec.environment.items()}
+    known: dict[str, Any] = {**vars(spec), **variables, **{f"element:{name}": True for name in names}}
     problems = [
-        Problem(_text(entry["why"], spec), f"element {entry['element']}", _text(entry["hint"], spec))
+        Problem(_text("why", entry, spec), f"element {entry['element']}", _text("hint", entry, spec))
         for entry in facts()
         if entry["element"] in names
         and matches(entry.get("when"), known)
@@ -41,5 +42,6 @@ def facts() -> list[dict[str, Any]]:
     return list(yaml.safe_load(_FACTS.read_text(encoding="utf-8")))
 
 
-def _text(template: str, spec: ImageSpec) -> str:
-    return template.format(arch=spec.arch, distribution=spec.distribution, family=spec.family, release=spec.release)
+def _text(key: str, entry: Mapping[str, Any], spec: ImageSpec) -> str:
+    names = ("arch", "distribution", "family", "release")
+    return str(entry[key]).format(element=entry["element"], **{name: getattr(spec, name) for name in names})
