@@ -131,7 +131,7 @@ def booted(image: Path, arch: str, metadata: Mapping[str, object], directory: Pa
 def _overlay(image: Path, work: Path) -> Path:
     overlay = work / "overlay.qcow2"
     # Larger than the image: the root file system is to grow.
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", "qcow2", str(overlay), "5G"]
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image.resolve()), "-F", "qcow2", str(overlay), "5G"]
     subprocess.run(command, check=True)
     return overlay
 

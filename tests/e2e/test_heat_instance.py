@@ -147,9 +147,8 @@ def test_the_root_file_system_fills_the_disk(machine: Machine, builders_key: Key
 
 
 def test_names_are_looked_up_by_the_machine_itself(machine: Machine, builders_key: Key) -> None:
-    link, setup = machine.ssh(
-        "readlink /etc/resolv.conf; networkctl --no-legend | grep ether", builders_key
-    ).stdout.split("\n")[:2]
+    done = machine.ssh("readlink /etc/resolv.conf; networkctl --no-legend | grep ether", builders_key)
+    link, setup = done.stdout.splitlines()
     assert link.endswith("/systemd/resolve/stub-resolv.conf")
     assert setup.split()[-2:] == ["routable", "configured"]
 
@@ -160,6 +159,5 @@ def test_i386_boots_too(i386: Built, builders_key: Key, clouds_key: Key, tmp_pat
         running.wait_for_ssh(builders_key)
         done = running.ssh("systemctl is-system-running --wait; systemctl --failed --no-legend; uname -m", builders_key)
         assert done.stdout.split() == ["running", "i686"]
-        assert running.ssh("sudo -n id -un; /opt/aws/bin/cfn-init --help", builders_key).stdout.startswith(
-            "root\nusage"
-        )
+        done = running.ssh("sudo -n id -un; /opt/aws/bin/cfn-init --help", builders_key)
+        assert done.stdout.startswith("root\nusage: cfn-init")
