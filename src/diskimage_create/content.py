@@ -58,7 +58,7 @@ def files(spec: ImageSpec, resolved: Sequence[ResolvedElement], environ: Mapping
     if spec.family == "debian":
         first |= _bootstrap()
     install = {}
-    if any(file.path.endswith("-lend-uv") for element in resolved for file in element.files):
+    if any(element.name == "lend-uv" for element in resolved):
         install["tool:uv"] = version("uv")
     image = {"tool:diskimage-create": f"{version('diskimage-create')} {tree_digest(_OURS, skip=['elements'])}"}
     image["tool:mke2fs.conf"] = file_digest(_MKE2FS) if _MKE2FS.is_file() else "none"

@@ -271,6 +271,10 @@ class Expectation:
     datasources: tuple[str, ...] | None = None
     sshd: bool | None = None
     root_password: bool = False
+    key_user: str | None = None
+    """The user whom SSH keys of the build host let in; nobody else may have any."""
+    password_users: tuple[str, ...] = ()
+    """Users besides root for whom a password was asked for."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Name -> text that no file of the image may hold (only known while building)."""
     lent_certificates: tuple[str, ...] = ()

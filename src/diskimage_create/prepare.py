@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from diskimage_create import config, content, elements, places, requirements
+from diskimage_create import config, content, elements, places, requirements, unsupported
 from diskimage_create import plan as plans
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import BuildPlan, ImageSpec, Inputs, ResolvedElement
@@ -105,6 +105,7 @@ def _check(request: Request, *, to_build: bool) -> _Checked:
         # Elements of ours depend on it. An image without any of them is lent the host's certificates all the same.
         spec = replace(spec, elements=(*spec.elements, "build-host"))
         resolved = _resolve(spec, search_path)
+    unsupported.refuse(spec, resolved)
     stages.reusable(resolved)  # what elements say of their hooks can be understood
     layout = _block_devices(spec, resolved)
     files = content.files(spec, resolved, request.environ)

@@ -167,7 +167,7 @@ def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
     ]
     if spec.family == "debian" and not process.which("mmdebstrap") and not (_DEBOOTSTRAP / spec.release).exists():
         problems.append(f"debootstrap does not know the release {spec.release}; package mmdebstrap needs not to")
-    problems += _foreign(spec.arch, host.arch)
+    problems += _foreign(spec, host.arch)
     layout = plan.environment["DIB_BLOCK_DEVICE_CONFIG"].value
     if "type: vfat" in layout and not host.vfat:
         problems.append("the kernel has no vfat: the EFI system partition cannot be mounted; load the module vfat")
@@ -179,16 +179,23 @@ def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
         raise HostError("this host cannot build the image:\n" + "\n".join(f"  {p}" for p in problems), hint)
 
 
-def _foreign(arch: str, host_arch: str) -> list[str]:
+def _foreign(spec: ImageSpec, host_arch: str) -> list[str]:
     """Whether the programs of the image run here, while it is built in a chroot."""
+    arch = spec.arch
     # Debian's and the kernel's names of one thing; a 64-bit kernel runs i386.
     same = {"aarch64": "arm64", "ppc64el": "ppc64le", **({"i386": "amd64"} if host_arch == "amd64" else {})}
     if same.get(arch, arch) == same.get(host_arch, host_arch):
         return []
+    problems = []
+    if spec.family == "debian" and process.which("mmdebstrap") and not process.which("arch-test"):
+        problems = ["arch-test is missing: mmdebstrap asks it about other architectures; package arch-test"]
     interpreter = {"armhf": "arm", "arm64": "aarch64", "ppc64el": "ppc64le", "amd64": "x86_64"}.get(arch, arch)
     if Path("/proc/sys/fs/binfmt_misc", f"qemu-{interpreter}").exists():
-        return []
-    return [f"programs of {arch} do not run on this {host_arch} host; packages qemu-user-static, binfmt-support"]
+        return problems
+    return [
+        *problems,
+        f"programs of {arch} do not run on this {host_arch} host; packages qemu-user-static, binfmt-support",
+    ]
 
 
 def _space(plan: BuildPlan, work_parent: Path) -> list[str]:

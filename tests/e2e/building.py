@@ -34,10 +34,7 @@ class Built:
     stdout: str
     stderr: str
     returncode: int
-
-    @property
-    def name(self) -> str:
-        return "amphora-x64-haproxy"
+    name: str = "amphora-x64-haproxy"
 
     def path(self, extension: str = "qcow2") -> Path:
         return self.directory / f"{self.name}.{extension}"

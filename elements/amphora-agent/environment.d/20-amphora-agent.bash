@@ -7,6 +7,9 @@ if [ -z "${DIB_INSTALLTYPE_amphora_agent:-}" ]; then
     fi
 fi
 export DIB_INSTALLTYPE_amphora_agent
+if [ "$DIB_INSTALLTYPE_amphora_agent" != package ]; then
+    export LEND_UV=1
+fi
 # The constraints are fetched for the agent's source alone.
 export DIB_INSTALLTYPE_upper_constraints=${DIB_INSTALLTYPE_upper_constraints:-$DIB_INSTALLTYPE_amphora_agent}
 

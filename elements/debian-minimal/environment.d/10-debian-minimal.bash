@@ -45,4 +45,8 @@ read -ra _debian_minimal_options <<< "$DIB_DEBIAN_DPKG_OPTIONS"
 DIB_MMDEBSTRAP_EXTRA_ARGS+="$(printf " --dpkgopt='%s'" "${_debian_minimal_options[@]}")"
 unset _debian_minimal_options
 DIB_MMDEBSTRAP_EXTRA_ARGS+=" --setup-hook='echo \"$(sed -n '/^default:/d; s/^[^:]*://p' <<< "$DIB_APT_SOURCES_CONF")\" > \"\$1/etc/apt/sources.list.d/suites.list\"'"
+# A 64-bit kernel runs i386: mmdebstrap need not ask the package arch-test.
+if [ "${ARCH:-}" = i386 ]; then
+    DIB_MMDEBSTRAP_EXTRA_ARGS+=" --skip=check/qemu"
+fi
 export DIB_DEBIAN_BASE_PACKAGES DIB_DEBIAN_DPKG_OPTIONS DIB_MMDEBSTRAP_EXTRA_ARGS

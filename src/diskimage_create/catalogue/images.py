@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import elements, host, prepare
-from diskimage_create.config import Request
 from diskimage_create.model import BuildPlan, Source
+from diskimage_create.request import Request
 
 
 def plan(options: Mapping[str, Any], environ: Mapping[str, str]) -> BuildPlan:

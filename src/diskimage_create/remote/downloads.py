@@ -63,7 +63,7 @@ _KNOWN = {
     # --no-deps: nothing but the repository itself is installed.
     "octavia-lib/install.d/octavia-lib-source-install/76-octavia-lib": "the source repository",
     # The very version that runs here, to install with: it is not in the image.
-    "amphora-agent/extra-data.d/55-lend-uv": "a pinned version",
+    "lend-uv/extra-data.d/55-lend-uv": "a pinned version",
     "source-repositories/extra-data.d/98-source-repositories": "the source repositories",
     "apt-sources/extra-data.d/99-override-default-apt-sources": "the archives",
     "build-host/cleanup.d/11-put-back-archives": "nothing is installed after it",

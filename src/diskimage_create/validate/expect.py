@@ -115,6 +115,7 @@ def from_manifests(arguments: str, environment: Mapping[str, str]) -> Expectatio
         datasources=tuple(re.split(r"[,\s]+", datasources.strip())) if datasources else None,
         sshd=False if "remove-sshd" in elements else sshd.lower() == "true" if sshd else None,
         root_password="root-passwd" in elements,
+        key_user=environment.get("DIB_LOCAL_CONFIG_USERNAME") if "local-config" in elements else None,
     )
 
 
@@ -131,6 +132,8 @@ def to_json(expectation: Expectation) -> dict[str, Any]:
         "datasources": None if expectation.datasources is None else list(expectation.datasources),
         "sshd": expectation.sshd,
         "root_password": expectation.root_password,
+        "key_user": expectation.key_user,
+        "password_users": list(expectation.password_users),
         "lent_certificates": list(expectation.lent_certificates),
         "ca_certificates": list(expectation.ca_certificates),
     }
@@ -150,6 +153,8 @@ def from_json(data: Mapping[str, Any]) -> Expectation:
         datasources=None if datasources is None else tuple(datasources),
         sshd=data.get("sshd"),
         root_password=bool(data.get("root_password", False)),
+        key_user=data.get("key_user"),
+        password_users=tuple(data.get("password_users", ())),
         lent_certificates=tuple(data.get("lent_certificates", ())),
         ca_certificates=tuple(data.get("ca_certificates", ())),
     )

@@ -113,6 +113,12 @@ class ImageRoot:
         content = self.read_bytes(name)
         return None if content is None else content.decode("utf-8", errors="replace")
 
+    def interpreter(self, script: str) -> str | None:
+        """The program that the first line of a script names; None where it names none, or leaves it to ``env``."""
+        first = (self.read_bytes(script, limit=256) or b"").split(b"\n", 1)[0].decode(errors="replace")
+        words = first[2:].split() if first.startswith("#!") else []
+        return words[0] if words and not words[0].endswith("/env") else None
+
     def listdir(self, name: str) -> list[str]:
         """The sorted names in a directory; empty where there is no such directory."""
         found = self.find(name)

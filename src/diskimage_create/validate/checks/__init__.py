@@ -9,6 +9,7 @@ from diskimage_create.validate.checks import boot as boot  # isort: skip
 from diskimage_create.validate.checks import ramdisk as ramdisk  # isort: skip
 from diskimage_create.validate.checks import services as services  # isort: skip
 from diskimage_create.validate.checks import agent as agent  # isort: skip
+from diskimage_create.validate.checks import instance as instance  # isort: skip
 from diskimage_create.validate.checks import identity as identity  # isort: skip
 from diskimage_create.validate.checks import leftovers as leftovers  # isort: skip
 from diskimage_create.validate.checks import content as content  # isort: skip

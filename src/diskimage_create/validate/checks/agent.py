@@ -44,21 +44,13 @@ def agent_entry_points(view: ImageView, expectation: Expectation) -> Outcome:
         command = next((path for path in _command_paths(name) if root.is_executable(path)), None)
         if command is None:
             problems.append(f"{name} is missing")
-        elif (interpreter := _interpreter(root, command)) and not root.is_executable(interpreter):
+        elif (interpreter := root.interpreter(command)) and not root.is_executable(interpreter):
             problems.append(f"{command} needs {interpreter}, which is missing")
     return verdict(problems, f"all {len(ENTRY_POINTS)}")
 
 
 def _command_paths(name: str) -> list[str]:
     return [f"/usr/local/bin/{name}", f"/usr/bin/{name}", f"/usr/sbin/{name}"]
-
-
-def _interpreter(root: ImageRoot, script: str) -> str | None:
-    first = (root.read_bytes(script, limit=256) or b"").split(b"\n", 1)[0].decode(errors="replace")
-    words = first[2:].split() if first.startswith("#!") else []
-    if not words or words[0].endswith("/env"):
-        return None
-    return words[0]
 
 
 @check("agent-files", "Every file of the agent's virtual environment is there", element="amphora-agent")

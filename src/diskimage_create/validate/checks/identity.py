@@ -8,6 +8,7 @@ from diskimage_create.model import Expectation
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, listed, verdict
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.users import read_users
 
 _UNSET_MACHINE_ID = ("", "uninitialized")
 
@@ -50,14 +51,22 @@ def root_password(view: ImageView, expectation: Expectation) -> Outcome:
 
 @check("user-passwords", "No user has a default password")
 def user_passwords(view: ImageView, expectation: Expectation) -> Outcome:
-    """All users but root are locked, and cloud-init sets no password that everyone can read."""
+    """All users but root, and those for whom one was asked for, are locked; cloud-init sets none that all can read."""
     root = view.root
-    open_users = [user for user, field in _passwords(root).items() if user != "root" and can_log_in(field)]
+    passwords = _passwords(root)
+    expected = {"root", *expectation.password_users}
+    open_users = [user for user, field in passwords.items() if user not in expected and can_log_in(field)]
     problems = [f"not locked: {listed(open_users)}"] if open_users else []
+    problems += [
+        f"{user} has no password, although one was asked for"
+        for user in expectation.password_users
+        if not passwords.get(user) or not can_log_in(passwords[user])
+    ]
     for name in ["/etc/cloud/cloud.cfg", *root.glob("/etc/cloud/cloud.cfg.d/*.cfg")]:
         if found := _CLOUD_PASSWORD.search(root.read_text(name) or ""):
             problems.append(f"{name} sets {found[1]}")
-    return verdict(problems, "all locked")
+    but = f" but {listed(expectation.password_users)}" if expectation.password_users else ""
+    return verdict(problems, f"all locked{but}")
 
 
 @check("ssh-host-keys", "There are no SSH host keys")
@@ -67,15 +76,21 @@ def ssh_host_keys(view: ImageView, expectation: Expectation) -> Outcome:
     return verdict([f"found {listed(keys)}"] if keys else [], "none")
 
 
-@check("authorized-keys", "Nobody's SSH key is let in")
+@check("authorized-keys", "Nobody's SSH key is let in, but those of local-config")
 def authorized_keys(view: ImageView, expectation: Expectation) -> Outcome:
-    """No user has an authorized key in the image; keys come from the cloud, for each instance."""
+    """No user has an authorized key in the image, but the one for whom ``local-config`` installs some.
+
+    Keys come from the cloud, for each instance.
+    """
     root = view.root
-    passwd = [line.split(":") for line in (root.read_text("/etc/passwd") or "").splitlines()]
-    homes = {"/root", *(row[5] for row in passwd if len(row) > 5 and row[5].startswith("/"))}
+    users = read_users(root)
+    homes = {"/root", *(user.home for user in users.values() if user.home.startswith("/"))}
+    if expectation.key_user in users:
+        homes.discard(users[expectation.key_user].home)
     files = [name for home in sorted(homes) for name in root.glob(f"{home.rstrip('/')}/.ssh/authorized_keys*")]
     filled = [name for name in files if (root.read_text(name) or "").strip()]
-    return verdict([f"found {listed(filled)}"] if filled else [], "none")
+    good = f"none but {expectation.key_user}'s" if expectation.key_user else "none"
+    return verdict([f"found {listed(filled)}"] if filled else [], good)
 
 
 @check("machine-id", "The machine id is unset")

@@ -1,0 +1,1 @@
+export LEND_UV=1
