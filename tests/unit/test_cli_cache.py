@@ -367,9 +367,9 @@ def test_all_that_is_wrong_with_a_build_is_said_at_once(
     assert out == ""
     assert err.splitlines()[::2] == [
         "error: size '0' is not a positive whole number (--size)",
+        "error: directory /nowhere does not exist (ELEMENTS_PATH)",
         f"error: {age!r} is no length of time (--max-age)",
         "error: --offline uses nothing but what is stored, and --refresh nothing of it (--refresh)",
-        "error: directory /nowhere does not exist (ELEMENTS_PATH)",
     ]
     assert asked == []
     assert list(tmp_path.iterdir()) == []

@@ -385,7 +385,7 @@ def test_everything_that_is_installed_can_be_checked() -> None:
         ("EL201", "enable-serial-console", "cleanup.d/99-fix-grub"),
         ("EL204", "ironic-python-agent-tls", "pre-finalise.d/10-configure-ipa-tls"),
         ("EL501", "devuser", "install.d/50-devuser:20"),
-        ("EL502", "local-config", "install.d/62-ssh-key:19"),
+        ("EL502", "devuser", "install.d/50-devuser:39"),
     } <= seen
     errors = [each for each in found if each.rule.severity is Severity.ERROR]
     assert len(errors) <= 10
