@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+#: Between looks at a command's memory: of a command that prints much they would take longer than the command
+_EVERY_SECONDS = 0.02
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a command."""
@@ -25,7 +29,7 @@ def timed(command: Sequence[str | Path], env: Mapping[str, str] | None = None, c
     :raises RuntimeError: it failed
     """
     started = time.monotonic()
-    peak = 0
+    peak, asked = 0, 0.0
     with subprocess.Popen(
         command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as child:
@@ -33,7 +37,9 @@ def timed(command: Sequence[str | Path], env: Mapping[str, str] | None = None, c
         lines = []
         for line in child.stdout:
             lines.append(line)
-            peak = max(peak, _peak_kib(child.pid))
+            if time.monotonic() - asked > _EVERY_SECONDS:
+                asked = time.monotonic()
+                peak = max(peak, _peak_kib(child.pid))
         status = child.wait()
     output = "".join(lines)
     if status != 0:

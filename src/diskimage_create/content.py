@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from diskimage_create.digests import sha256
 from diskimage_create.elements import builtin
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import IMAGE, STEPS, ImageSpec, Inputs, ResolvedElement
+from diskimage_create.once import once
 
 #: Of variables that name a file of this host, those whose content is no input: caches, what builds leave, and the
 #: layout, whose text takes the place of the file's name
@@ -54,13 +55,13 @@ def files(spec: ImageSpec, resolved: Sequence[ResolvedElement], environ: Mapping
     :raises InputError: a file that the user named cannot be read
     """
     first: dict[str, str] = {"tool:diskimage-builder": _diskimage_builder(environ)}
-    first |= {f"tool:diskimage-create {name}": file_digest(_OURS / name) for name in _BUILDS}
+    first |= {f"tool:diskimage-create {name}": _own_digest(name) for name in _BUILDS}
     if spec.family == "debian":
         first |= _bootstrap()
     install = {}
     if any(element.name == "lend-uv" for element in resolved):
-        install["tool:uv"] = version("uv")
-    image = {"tool:diskimage-create": f"{version('diskimage-create')} {tree_digest(_OURS, skip=['elements'])}"}
+        install["tool:uv"] = _version("uv")
+    image = {"tool:diskimage-create": f"{_version('diskimage-create')} {tree_digest(_OURS, skip=('elements',))}"}
     image["tool:mke2fs.conf"] = file_digest(_MKE2FS) if _MKE2FS.is_file() else "none"
     programs = {*_MAKE_FILE_SYSTEMS, *(name for kind in spec.types for name in _CONVERTERS.get(kind, ()))}
     image |= {f"tool:{name}": _program(name) for name in sorted(programs)}
@@ -72,11 +73,21 @@ def files(spec: ImageSpec, resolved: Sequence[ResolvedElement], environ: Mapping
     }
 
 
+@once
+def _own_digest(name: str) -> str:
+    return file_digest(_OURS / name)
+
+
+@once
+def _version(package: str) -> str:
+    return version(package)
+
+
 def _diskimage_builder(environ: Mapping[str, str]) -> str:
     """Its version, and all its files but the elements, each of which is an input of its own."""
     if checkout := environ.get("DIB_REPO_PATH"):
-        return f"checkout {tree_digest(Path(checkout), skip=['elements', '.git'])}"
-    return f"{version('diskimage-builder')} {tree_digest(builtin().parent, skip=['elements'])}"
+        return f"checkout {tree_digest(Path(checkout), skip=('elements', '.git'))}"
+    return f"{_version('diskimage-builder')} {tree_digest(builtin().parent, skip=('elements',))}"
 
 
 def _bootstrap() -> dict[str, str]:
@@ -87,6 +98,7 @@ def _bootstrap() -> dict[str, str]:
     return {"tool:debootstrap": _program("debootstrap"), **scripts}
 
 
+@once
 def _program(name: str) -> str:
     path = process.which(name)
     return file_digest(Path(path)) if path else "not installed"
@@ -133,7 +145,8 @@ def file_digest(path: Path) -> str:
     return f"sha256:{sha256(path)}"
 
 
-def tree_digest(directory: Path, skip: Iterable[str] = ()) -> str:
+@once
+def tree_digest(directory: Path, skip: tuple[str, ...] = ()) -> str:
     """SHA-256 over names and contents of the files below a directory, and whether they are executable.
 
     :param skip: names of directories that are left out; Python's caches always are

@@ -20,6 +20,7 @@ from pathlib import Path
 from diskimage_create import places
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import WATCHED, Element, ElementFile, ResolvedElement
+from diskimage_create.once import once
 from diskimage_create.places import Place
 
 #: Who asks for an element that no other one asks for
@@ -62,8 +63,13 @@ def search_path(
         needed = [place for place in packages if place in needed or place == more[0]]
 
 
-def find_all(directories: Iterable[Path]) -> dict[str, Element]:
+def find_all(directories: Iterable[Path]) -> Mapping[str, Element]:
     """Every element below the directories of the search path; the first of a name wins."""
+    return _find_all(tuple(directories))
+
+
+@once
+def _find_all(directories: tuple[Path, ...]) -> Mapping[str, Element]:
     found: dict[str, Element] = {}
     for directory in directories:
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
@@ -161,6 +167,7 @@ def _missing(name: str, asked_by: str, available: Mapping[str, Element]) -> Prob
     return Problem(f"there is no element {name}", asked_by, hint)
 
 
+@once
 def files(directory: Path) -> tuple[ElementFile, ...]:
     """Everything below an element's directory, but Python's caches.
 
@@ -178,6 +185,7 @@ def files(directory: Path) -> tuple[ElementFile, ...]:
     return tuple(sorted(found, key=lambda file: file.path))
 
 
+@once
 def _file(path: str, relative: str) -> ElementFile:
     if os.path.islink(path):
         leads = f"link to {os.readlink(path)}"
@@ -217,16 +225,19 @@ def resolve(
     :param skip_base: ``base`` is not added
     :raises InputError: see :func:`closure`
     """
-    resolved = []
-    for element in closure([*wanted, *implied(wanted, arch, skip_base=skip_base)], find_all(directories)):
-        found = files(element.path)
-        # One with the same content adds nothing to the list.
-        shadowed = tuple(file for file in _shadowed(element, directories) if file not in found)
-        resolved.append(ResolvedElement(element.name, element.path, digest((*found, *shadowed)), found, shadowed))
-    return tuple(resolved)
+    chosen = closure([*wanted, *implied(wanted, arch, skip_base=skip_base)], find_all(directories))
+    return tuple(_resolved(element, tuple(directories)) for element in chosen)
 
 
-def _shadowed(element: Element, directories: Sequence[Path]) -> Iterator[ElementFile]:
+@once
+def _resolved(element: Element, directories: tuple[Path, ...]) -> ResolvedElement:
+    found = files(element.path)
+    # One with the same content adds nothing to the list.
+    shadowed = tuple(file for file in _shadowed(element, directories) if file not in found)
+    return ResolvedElement(element.name, element.path, digest((*found, *shadowed)), found, shadowed)
+
+
+def _shadowed(element: Element, directories: Iterable[Path]) -> Iterator[ElementFile]:
     """package-installs-squash merges the lists of all elements of a name, not the first one's alone."""
     for directory in directories:
         other = (directory / element.name).resolve()
@@ -249,6 +260,11 @@ def block_device_config(resolved: Iterable[ResolvedElement], arch: str) -> str |
     specific = "ppc64el" if arch in ("ppc64le", "ppc64el") else arch
     for name in (f"block-device-{specific}.yaml", "block-device-default.yaml"):
         for element in resolved:
-            if (element.path / name).is_file():
-                return (element.path / name).read_text()
+            if text := _text(element.path / name):
+                return text
     return None
+
+
+@once
+def _text(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diskimage_create.errors import InputError, Problem
+from diskimage_create.once import once
 
 OURS = "diskimage-create"
 DIB = "diskimage-builder"
@@ -91,9 +92,14 @@ def unique(places: Iterable[Place]) -> list[Place]:
     """The places by their real paths, each once."""
     by_path: dict[Path, Place] = {}
     for place in places:
-        path = place.path.resolve()
+        path = _real(place.path)
         by_path.setdefault(path, Place(path, place.variable, place.package))
     return list(by_path.values())
+
+
+@once
+def _real(path: Path) -> Path:
+    return path.resolve()
 
 
 def insert(places: list[Place], packages: Iterable[Place]) -> list[Place]:

@@ -24,6 +24,7 @@ from diskimage_create.model import (
 from diskimage_create.profiles import matches
 from diskimage_create.settings import setting
 
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 #: disk-image-create asks for twice this much memory before it builds in a tmpfs (its DIB_MIN_TMPFS)
 MIN_TMPFS_BYTES = 2 * 2**30
 
@@ -105,7 +106,7 @@ def _choose_block_devices(
         notes.append("this host has no device-mapper: partitions are made with the plugin loop_partitioning")
     given = environment.get("DIB_BLOCK_DEVICE_CONFIG")
     source = given.source if given else Source.PROFILE
-    environment["DIB_BLOCK_DEVICE_CONFIG"] = Setting(yaml.safe_dump(nodes, sort_keys=False), source)
+    environment["DIB_BLOCK_DEVICE_CONFIG"] = Setting(yaml.dump(nodes, Dumper=_Dumper, sort_keys=False), source)
 
 
 def _note_passwords(spec: ImageSpec, resolved: Sequence[ResolvedElement], notes: list[str]) -> None:

@@ -15,6 +15,7 @@ from diskimage_create import config, content, elements, places, requirements, un
 from diskimage_create import plan as plans
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import BuildPlan, ImageSpec, Inputs, ResolvedElement
+from diskimage_create.once import once, same_answers
 from diskimage_create.request import Request
 from diskimage_create.store import KEY_BYTES, Store, read_key, stages
 
@@ -62,11 +63,12 @@ def prepare_all(
     :raises InputError: with every problem of every request
     """
     checked, found = [], []
-    for request in requests:
-        try:
-            checked.append(_check(request, to_build=to_build))
-        except InputError as error:
-            found += [_placed(problem, request) for problem in error.problems]
+    with same_answers():
+        for request in requests:
+            try:
+                checked.append(_check(request, to_build=to_build))
+            except InputError as error:
+                found += [_placed(problem, request) for problem in error.problems]
     found += [*problems, *_same_outputs(each.spec for each in checked)]
     if found:
         raise InputError(list(dict.fromkeys(found)))
@@ -155,7 +157,7 @@ def _block_devices(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> list
     try:
         if text.startswith("file://"):
             text = Path(text.removeprefix("file://")).read_text(encoding="utf-8")
-        nodes = yaml.safe_load(text)
+        nodes = _nodes(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError([Problem(f"the layout cannot be read: {error}", "DIB_BLOCK_DEVICE_CONFIG")]) from None
     if not isinstance(nodes, list) or not all(
@@ -164,3 +166,8 @@ def _block_devices(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> list
         hint = "see diskimage-builder's documentation of block devices"
         raise InputError([Problem("the layout is not a list of devices", "DIB_BLOCK_DEVICE_CONFIG", hint)])
     return nodes
+
+
+@once
+def _nodes(layout: str) -> Any:
+    return yaml.safe_load(layout)

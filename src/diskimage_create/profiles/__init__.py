@@ -15,6 +15,7 @@ from typing import Any
 from diskimage_create import yamlfile
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import DISK_TYPES
+from diskimage_create.once import once
 from diskimage_create.yamlfile import Document
 
 #: Directories with the user's own profiles, separated by colons
@@ -105,6 +106,7 @@ def load(name: str) -> Profile:
     return read(path)
 
 
+@once
 def read(path: Path) -> Profile:
     """Read a profile from its file. Ours are known to be good: tests check them.
 

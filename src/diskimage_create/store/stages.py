@@ -19,6 +19,7 @@ from pathlib import Path
 from diskimage_create import process
 from diskimage_create.errors import DiskImageError, InputError, Problem
 from diskimage_create.model import STAGES, STEPS, BuildPlan, ResolvedElement
+from diskimage_create.once import once
 from diskimage_create.store import Store
 from diskimage_create.store.reuse import Needs
 
@@ -82,7 +83,7 @@ def reusable(resolved: Iterable[ResolvedElement]) -> tuple[str, ...]:
 
 def _never(element: ResolvedElement) -> frozenset[str]:
     """The hooks of an element that no stage may have run."""
-    if not (element.path / NOSTAGE).is_file():
+    if _nostage_text(element.path) is None:
         return frozenset()
     lines = list(_nostage(element))
     if not lines:
@@ -123,11 +124,15 @@ def _problems(element: ResolvedElement) -> Iterator[Problem]:
 
 def _lines(element: ResolvedElement) -> Iterator[tuple[int, str]]:
     """The lines of an element's ``.nostage`` that say something, with their numbers."""
-    path = element.path / NOSTAGE
-    if path.is_file():
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            if text := line.partition("#")[0].strip():
-                yield number, text
+    for number, line in enumerate((_nostage_text(element.path) or "").splitlines(), 1):
+        if text := line.partition("#")[0].strip():
+            yield number, text
+
+
+@once
+def _nostage_text(element: Path) -> str | None:
+    path = element / NOSTAGE
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
 def resumed(plan: BuildPlan, stored: Path, stage: str, directory: Path) -> dict[str, str]:
