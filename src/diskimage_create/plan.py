@@ -10,7 +10,7 @@ import yaml
 
 from diskimage_create import inputs, reproducible
 from diskimage_create.config import setting
-from diskimage_create.elements import OURS
+from diskimage_create.elements import OURS, key_user
 from diskimage_create.host import HostFacts
 from diskimage_create.model import (
     PLAN_SCHEMA,
@@ -149,8 +149,7 @@ def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
         for package in entry["packages"]
     ]
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES", "")
-    has_agent, has_stack = "amphora-agent" in names, "stackuser" in names
-    default_user = "stack" if has_stack else None
+    has_agent = "amphora-agent" in names
     sshd = spec.sshd and (not has_agent or environment.get("DIB_OCTAVIA_AMP_USE_SSH", "True") == "True")
     return Expectation(
         arch=spec.arch,
@@ -163,8 +162,8 @@ def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
         datasources=_listed(datasources) if datasources and "cloud-init-datasources" in names else None,
         sshd=sshd if has_agent or "bootstrap" in names else None,
         root_password=spec.root_password is not None,
-        key_user=environment.get("DIB_LOCAL_CONFIG_USERNAME", default_user) if "local-config" in names else None,
-        password_users=("stack",) if has_stack and environment.get("DIB_STACKUSER_PASSWORD_FILE") else (),
+        key_user=key_user(names, environment),
+        password_users=("stack",) if "stackuser" in names and environment.get("DIB_STACKUSER_PASSWORD_FILE") else (),
     )
 
 
