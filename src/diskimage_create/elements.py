@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -253,6 +253,16 @@ def implied(wanted: Sequence[str], arch: str, *, skip_base: bool = False) -> lis
     if "vm" in wanted and not any(name.startswith("block-device-") for name in wanted):
         added.append("block-device-efi" if arch in ("arm64", "aarch64") else "block-device-mbr")
     return added
+
+
+def key_user(names: Collection[str], environment: Mapping[str, str]) -> str | None:
+    """Whom ``local-config`` installs SSH keys for (the default is that of ``stackuser``); None: nobody.
+
+    :param names: elements of the image
+    """
+    if "local-config" not in names:
+        return None
+    return environment.get("DIB_LOCAL_CONFIG_USERNAME") or ("stack" if "stackuser" in names else None)
 
 
 def block_device_config(resolved: Iterable[ResolvedElement], arch: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from diskimage_create import inputs, reproducible
-from diskimage_create.elements import OURS
+from diskimage_create.elements import OURS, key_user
 from diskimage_create.host import HostFacts
 from diskimage_create.model import (
     PLAN_SCHEMA,
@@ -153,8 +153,6 @@ def expectation(plan: BuildPlan) -> Expectation:
     packages = [package for entry in expected for package in entry.get("packages", ())]
     # Where an element gives the variable its value, nothing is known.
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES") if "cloud-init-datasources" in names else None
-    has_stack = "stackuser" in names
-    default_user = "stack" if has_stack else None
     return Expectation(
         arch=spec.arch,
         distribution=spec.distribution,
@@ -167,8 +165,8 @@ def expectation(plan: BuildPlan) -> Expectation:
         sshd=next((entry["sshd"] for entry in reversed(expected) if "sshd" in entry), None),
         root_password=spec.root_password is not None,
         ca_certificates=tuple(authority.sha256 for authority in spec.ca_certificates),
-        key_user=environment.get("DIB_LOCAL_CONFIG_USERNAME", default_user) if "local-config" in names else None,
-        password_users=("stack",) if has_stack and environment.get("DIB_STACKUSER_PASSWORD_FILE") else (),
+        key_user=key_user(names, environment),
+        password_users=("stack",) if "stackuser" in names and environment.get("DIB_STACKUSER_PASSWORD_FILE") else (),
     )
 
 

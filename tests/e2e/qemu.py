@@ -113,12 +113,14 @@ def booted(image: Path, arch: str, metadata: Mapping[str, object], directory: Pa
         port = _free_port()
         console = directory / "console.log"
         command = [
+            # It dies with the test run, however that ends.
+            *("setpriv", "--pdeathsig", "KILL", "--"),
             *(system, "-accel", accelerator, "-machine", "pc", "-cpu", "max", "-smp", "2", "-m", "1024"),
             *("-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{console}"),
             *("-drive", f"file={overlay},if=virtio,format=qcow2,cache=unsafe"),
             *("-drive", f"file={drive},if=virtio,format=raw,readonly=on"),
             *("-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
-            *("-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"),
+            *("-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci"),
         ]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         try:

@@ -320,6 +320,21 @@ def test_expectation_of_the_manifests() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("elements", "environment", "user"),
+    [
+        ("stackuser local-config", {}, "stack"),
+        ("stackuser local-config", {"DIB_LOCAL_CONFIG_USERNAME": "me"}, "me"),
+        ("local-config", {}, None),
+        ("stackuser", {"DIB_LOCAL_CONFIG_USERNAME": "me"}, None),
+    ],
+)
+def test_the_manifests_tell_whom_keys_are_for(elements: str, environment: dict[str, str], user: str | None) -> None:
+    """As disk-image-create leaves them, which notes the environment before elements set their defaults."""
+    found = from_manifests(f"-u debian-minimal base vm bootstrap {elements} -a amd64 -o bootstrap", environment)
+    assert (found.key_user, found.sshd) == (user, True)
+
+
 WORDS = st.text(max_size=8)
 OPTIONAL = st.one_of(st.none(), WORDS)
 
@@ -337,6 +352,8 @@ OPTIONAL = st.one_of(st.none(), WORDS)
         datasources=st.one_of(st.none(), st.lists(WORDS).map(tuple)),
         sshd=st.one_of(st.none(), st.booleans()),
         root_password=st.booleans(),
+        key_user=OPTIONAL,
+        password_users=st.lists(WORDS).map(tuple),
         lent_certificates=st.lists(WORDS).map(tuple),
     )
 )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diskimage_create.elements import key_user
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Expectation
 from diskimage_create.validate.image import Damaged, ImageView, Unavailable, open_image
@@ -105,6 +106,8 @@ def from_manifests(arguments: str, environment: Mapping[str, str]) -> Expectatio
     size = options.get("--image-size", "")
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES")
     sshd = environment.get("DIB_OCTAVIA_AMP_USE_SSH") if "amphora-agent" in elements else None
+    if "bootstrap" in elements:
+        sshd = sshd or "true"
     return Expectation(
         arch=options.get("-a"),
         distribution=distribution[0] if distribution else None,
@@ -115,7 +118,7 @@ def from_manifests(arguments: str, environment: Mapping[str, str]) -> Expectatio
         datasources=tuple(re.split(r"[,\s]+", datasources.strip())) if datasources else None,
         sshd=False if "remove-sshd" in elements else sshd.lower() == "true" if sshd else None,
         root_password="root-passwd" in elements,
-        key_user=environment.get("DIB_LOCAL_CONFIG_USERNAME") if "local-config" in elements else None,
+        key_user=key_user(elements, environment),
     )
 
 
