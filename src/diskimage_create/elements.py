@@ -79,9 +79,10 @@ def find_all(directories: Iterable[Path]) -> dict[str, Element]:
 
 def _names_in(path: Path) -> frozenset[str]:
     try:
-        return frozenset(line.strip() for line in path.read_text().splitlines() if line.strip())
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return frozenset()
+    return frozenset(line.strip() for line in text.splitlines() if line.strip())
 
 
 @dataclass
