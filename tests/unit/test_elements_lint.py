@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from sample_elements import HOOK, read, write
 from contract import schema_errors
 from diskimage_create import catalogue, process
 from diskimage_create.catalogue import lint, showing
-from diskimage_create.catalogue.lint import report, selection, shell
+from diskimage_create.catalogue.lint import answers, report, selection, shell
 from diskimage_create.catalogue.lint.model import RULES, Image, Severity
 from diskimage_create.errors import HostError, InputError
 
@@ -352,6 +352,56 @@ def test_what_shellcheck_says(tmp_path: Path) -> None:
         ("install.d/10-array:4", "SC2068"),
         ("install.d/30-broken:3", "SC1073"),
     ]
+
+
+@pytest.mark.subprocess("asks shellcheck")
+def test_shellcheck_is_asked_about_a_script_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    asked: list[str] = []
+    real = process.run
+
+    def run(argv: Sequence[str], **more: object) -> process.Completed:
+        asked.extend(Path(path).name for path in argv[argv.index("--") + 1 :])
+        return real(argv, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(process, "run", run)
+    bad = "x=(a b)\nls ${x[@]}\n"
+    root = write(
+        tmp_path / "e", {"e/install.d/10-x": HOOK + bad, "e/install.d/20-x": HOOK, "e/environment.d/10-e": bad}
+    )
+    place = tmp_path / "cache/answers.json"
+
+    def ask(expected: set[str], place: Path | None = place) -> None:
+        asked.clear()
+        known = read(root)
+        found = lint.check(known, known.get(["e"]), [RULES[shell.RULE]], answers=place)
+        assert [each.where for each in found] == ["environment.d/10-e:2", "install.d/10-x:4"]
+        assert set(asked) == expected
+
+    everything = {"10-x", "20-x", "10-e"}
+    ask(everything)
+    ask(set())
+    ask(everything, None)
+    write(root, {"e/install.d/20-x": HOOK + "ls\n"})
+    ask({"20-x"})
+    ask(set())
+    for damaged in ("{", "[]", json.dumps({**json.loads(place.read_text()), "remarks": {"x": [["1", 2, "y"]]}})):
+        place.write_text(damaged)
+        ask(everything)
+    monkeypatch.setenv("SHELLCHECK_OPTS", "--exclude=SC1000")
+    ask(everything)
+    ask(set())
+    # What cannot be kept is asked again; that is all.
+    (tmp_path / "file").touch()
+    for _ in range(2):
+        ask(everything, tmp_path / "file/answers.json")
+
+
+def test_answers_are_kept_in_the_users_cache() -> None:
+    assert answers.default_place({"XDG_CACHE_HOME": "/c", "HOME": "/h"}) == Path("/c/image-create/shellcheck.json")
+    assert answers.default_place({"HOME": "/h"}) == Path("/h/.cache/image-create/shellcheck.json")
+    assert answers.default_place({}) is None
 
 
 def test_shellcheck_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
