@@ -156,7 +156,8 @@ def closure(wanted: Sequence[str], available: Mapping[str, Element]) -> list[Ele
 
 def _missing(name: str, asked_by: str, available: Mapping[str, Element]) -> Problem:
     close = difflib.get_close_matches(name, available, n=1)
-    hint = f"did you mean {close[0]}?" if close else "set ELEMENTS_PATH or DIB_LOCAL_ELEMENTS_PATH to where it is"
+    elsewhere = "set DIB_LOCAL_ELEMENTS_PATH or ELEMENTS_PATH to where it is, or install its package (docs/elements.md)"
+    hint = f"did you mean {close[0]}?" if close else elsewhere
     return Problem(f"there is no element {name}", asked_by, hint)
 
 
