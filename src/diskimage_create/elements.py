@@ -87,9 +87,10 @@ def _find_all(directories: tuple[Path, ...]) -> Mapping[str, Element]:
 
 def _names_in(path: Path) -> frozenset[str]:
     try:
-        return frozenset(line.strip() for line in path.read_text().splitlines() if line.strip())
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return frozenset()
+    return frozenset(line.strip() for line in text.splitlines() if line.strip())
 
 
 @dataclass
@@ -163,7 +164,8 @@ def closure(wanted: Sequence[str], available: Mapping[str, Element]) -> list[Ele
 
 def _missing(name: str, asked_by: str, available: Mapping[str, Element]) -> Problem:
     close = difflib.get_close_matches(name, available, n=1)
-    hint = f"did you mean {close[0]}?" if close else "set ELEMENTS_PATH or DIB_LOCAL_ELEMENTS_PATH to where it is"
+    elsewhere = "set DIB_LOCAL_ELEMENTS_PATH or ELEMENTS_PATH to where it is, or install its package (docs/elements.md)"
+    hint = f"did you mean {close[0]}?" if close else elsewhere
     return Problem(f"there is no element {name}", asked_by, hint)
 
 

@@ -276,9 +276,8 @@ def test_the_rules_are_listed(capsys: Any) -> None:
     status, out, err = run(capsys, "lint", "--list-rules", "--no-shellcheck")
     assert (status, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == sorted(RULES.keys() - {"EL601"})
-    status, out, _ = run(capsys, "lint", "--list-rules", "--only", "EL101", "--format", "json")
-    assert status == 0
-    assert [rule["id"] for rule in json.loads(out)["rules"]] == ["EL101"]
+    data = as_json(capsys, "rules", "lint", "--list-rules", "--only", "EL101")
+    assert [rule["id"] for rule in data["rules"]] == ["EL101"]
 
 
 def test_unknown_rules_are_refused(capsys: Any) -> None:

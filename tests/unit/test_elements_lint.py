@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sample_elements import HOOK, read, write
 
+from contract import schema_errors
 from diskimage_create import catalogue, process
-from diskimage_create.catalogue import lint
-from diskimage_create.catalogue.lint import report, selection, shell
+from diskimage_create.catalogue import lint, showing
+from diskimage_create.catalogue.lint import answers, report, selection, shell
 from diskimage_create.catalogue.lint.model import RULES, Image, Severity
 from diskimage_create.errors import HostError, InputError
 
@@ -39,7 +44,7 @@ BROKEN: Mapping[str, list[tuple[dict[str, str], list[str]]]] = {
     "EL201": [
         ({"install.d/10-x!": HOOK}, ["install.d/10-x"]),
         ({"install.d/10-x": "echo\n"}, ["install.d/10-x"]),
-        ({"install.d/x!": HOOK}, ["install.d/x"]),
+        ({"install.d/x!": HOOK, "install.d/10-y": HOOK + "y=example x.x xx -x\n"}, ["install.d/x"]),
         ({"install.d/e-source-install/10-x!": HOOK}, ["install.d/e-source-install/10-x"]),
     ],
     "EL202": [({"install.d/10-x+": "set -e\n"}, ["install.d/10-x:1"])],
@@ -214,6 +219,38 @@ def test_what_is_fine_is_not(tmp_path: Path, rule: str, files: dict[str, str]) -
     assert found_in(tmp_path, files, rule) == []
 
 
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from(["default", "a b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["default", "family", "distro", "release", "debian", "phase", "when", "arch", "uninstall", "x"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+texts = (
+    anything.map(json.dumps) | st.text(max_size=30) | st.sampled_from(["[" * 100_000, "&a [*a]", "? [a]\n: b", "\0"])
+)
+
+
+@given(text=texts)
+@settings(max_examples=300, deadline=None)
+def test_nothing_that_an_element_holds_stops_lint_or_show(text: str) -> None:
+    names = ("package-installs.yaml", "package-installs.json", "pkg-map", "element-deps", "element-provides", "svc-map")
+    with tempfile.TemporaryDirectory() as directory:
+        files = {f"e/{name}": text for name in (*names, "README.rst", "install.d/10-x", "environment.d/10-x")}
+        known = read(write(Path(directory), files))
+        (entry,) = known.get(["e"])
+        rules = lint.choose([], [], False)
+        assert schema_errors(report.as_json(lint.check(known, [entry], rules), ["e"], rules), "elements-lint") == []
+        assert schema_errors(showing.as_json(known, entry, "debian", "trixie"), "elements-show") == []
+
+
 def test_a_file_behind_a_link_belongs_to_the_element(tmp_path: Path) -> None:
     write(tmp_path, {"shared/10-x": BASH, "e/README.rst": ""})
     (tmp_path / "e/install.d").symlink_to(tmp_path / "shared")
@@ -221,6 +258,12 @@ def test_a_file_behind_a_link_belongs_to_the_element(tmp_path: Path) -> None:
     (tmp_path / "e/post-install.d").mkdir()
     (tmp_path / "e/post-install.d/10-gone").symlink_to("/nowhere")
     assert found_in(tmp_path, {}, "EL204") == ["install.d/10-x"]
+
+
+def test_names_that_are_no_text_are_no_elements(tmp_path: Path) -> None:
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e/element-deps").write_bytes(b"base\n\xff\n")
+    assert found_in(tmp_path, {}, "EL103") == ["element-deps:2"]
 
 
 def test_binary_and_large_files_are_no_text(tmp_path: Path) -> None:
@@ -309,6 +352,56 @@ def test_what_shellcheck_says(tmp_path: Path) -> None:
         ("install.d/10-array:4", "SC2068"),
         ("install.d/30-broken:3", "SC1073"),
     ]
+
+
+@pytest.mark.subprocess("asks shellcheck")
+def test_shellcheck_is_asked_about_a_script_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    asked: list[str] = []
+    real = process.run
+
+    def run(argv: Sequence[str], **more: object) -> process.Completed:
+        asked.extend(Path(path).name for path in argv[argv.index("--") + 1 :])
+        return real(argv, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(process, "run", run)
+    bad = "x=(a b)\nls ${x[@]}\n"
+    root = write(
+        tmp_path / "e", {"e/install.d/10-x": HOOK + bad, "e/install.d/20-x": HOOK, "e/environment.d/10-e": bad}
+    )
+    place = tmp_path / "cache/answers.json"
+
+    def ask(expected: set[str], place: Path | None = place) -> None:
+        asked.clear()
+        known = read(root)
+        found = lint.check(known, known.get(["e"]), [RULES[shell.RULE]], answers=place)
+        assert [each.where for each in found] == ["environment.d/10-e:2", "install.d/10-x:4"]
+        assert set(asked) == expected
+
+    everything = {"10-x", "20-x", "10-e"}
+    ask(everything)
+    ask(set())
+    ask(everything, None)
+    write(root, {"e/install.d/20-x": HOOK + "ls\n"})
+    ask({"20-x"})
+    ask(set())
+    for damaged in ("{", "[]", json.dumps({**json.loads(place.read_text()), "remarks": {"x": [["1", 2, "y"]]}})):
+        place.write_text(damaged)
+        ask(everything)
+    monkeypatch.setenv("SHELLCHECK_OPTS", "--exclude=SC1000")
+    ask(everything)
+    ask(set())
+    # What cannot be kept is asked again; that is all.
+    (tmp_path / "file").touch()
+    for _ in range(2):
+        ask(everything, tmp_path / "file/answers.json")
+
+
+def test_answers_are_kept_in_the_users_cache() -> None:
+    assert answers.default_place({"XDG_CACHE_HOME": "/c", "HOME": "/h"}) == Path("/c/image-create/shellcheck.json")
+    assert answers.default_place({"HOME": "/h"}) == Path("/h/.cache/image-create/shellcheck.json")
+    assert answers.default_place({}) is None
 
 
 def test_shellcheck_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

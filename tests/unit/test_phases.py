@@ -20,6 +20,7 @@ RUN_PARTS = LIBRARY / "dib-run-parts"
 
 names = st.one_of(
     st.from_regex(r"[0-9]{1,3}-[a-z]{0,3}", fullmatch=True),
+    st.from_regex(r"-[0-9]{1,2}", fullmatch=True),
     st.text("0159aZ_-.", min_size=1, max_size=5),
     st.text("01aZ-~+,#:@%=", min_size=1, max_size=4),
 ).filter(lambda name: name not in (".", ".."))

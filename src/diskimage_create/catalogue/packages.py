@@ -25,6 +25,8 @@ _FAMILIES = {
 }
 #: What ``--os`` can be: a distribution of pkg-map
 DISTRIBUTIONS = tuple(sorted(name for names in _FAMILIES.values() for name in names))
+#: What reading a list may raise
+UNREADABLE = (OSError, ValueError, RecursionError, yaml.YAMLError)
 _CONDITIONS = ("arch", "not-arch", "dib_python_version", "when")
 
 
@@ -49,7 +51,7 @@ def distribution(operating_system: str) -> str:
 def load(path: Path) -> Any:
     """The content of a list of packages, which is JSON or YAML whatever the file's name says.
 
-    :raises OSError, ValueError, yaml.YAMLError: it cannot be read
+    :raises: one of UNREADABLE
     """
     text = path.read_text(encoding="utf-8")
     try:
@@ -73,9 +75,12 @@ def packages(directory: Path, distro: str | None = None, release: str | None = N
 
 def _mapping(path: Path) -> Mapping[str, Any]:
     try:
-        data = load(path)
-    except (OSError, ValueError, yaml.YAMLError):
+        return _dict(load(path))
+    except UNREADABLE:
         return {}
+
+
+def _dict(data: Any) -> dict[Any, Any]:
     return data if isinstance(data, dict) else {}
 
 
@@ -107,15 +112,18 @@ def _of_old_lists(directory: Path) -> Iterable[Package]:
 
 
 def _mapped(package: Package, names: Mapping[str, str]) -> Package:
-    mapped = tuple(str(names.get(package.name, package.name) or "").split())
+    mapped = tuple(names.get(package.name, package.name).split())
     return Package(package.name, package.action, package.phase, package.conditions, mapped)
 
 
 def mapping(data: Mapping[str, Any], distro: str, release: str | None = None) -> dict[str, str]:
     """A pkg-map for one distribution: the release's names go over its own, those over its family's and the defaults."""
     family = next((name for name, members in _FAMILIES.items() if distro in members), None)
-    names: dict[str, str] = dict(data.get("default") or {})
-    names |= (data.get("family") or {}).get(family) or {}
-    names |= (data.get("distro") or {}).get(distro) or {}
     major = "8" if release == "8-stream" else release
-    return names | (((data.get("release") or {}).get(distro) or {}).get(major) or {})
+    layers = (
+        data.get("default"),
+        _dict(data.get("family")).get(family),
+        _dict(data.get("distro")).get(distro),
+        _dict(_dict(data.get("release")).get(distro)).get(major),
+    )
+    return {str(name): str(value or "") for layer in layers for name, value in _dict(layer).items()}

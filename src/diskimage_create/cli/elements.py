@@ -240,7 +240,7 @@ def lint(
       diskimage-create elements lint --all --only EL401,EL402 --format json
     """
     from diskimage_create.catalogue import lint as linting
-    from diskimage_create.catalogue.lint import report, selection
+    from diskimage_create.catalogue.lint import answers, report, selection
 
     rules = linting.choose(only, skip, shellcheck)
     if list_rules:
@@ -252,7 +252,8 @@ def lint(
     else:
         catalogue, wanted = _of_profile(names, path, image)
         chosen = selection.of_image(catalogue, wanted, f"the image {image['profile']}", everything=everything)
-    found = linting.check(chosen.catalogue, chosen.entries, rules, chosen.images)
+    place = answers.default_place(os.environ)
+    found = linting.check(chosen.catalogue, chosen.entries, rules, chosen.images, place)
     if output_format == "json":
         click.echo(json.dumps(report.as_json(found, [entry.name for entry in chosen.entries], rules), indent=1))
     elif found:

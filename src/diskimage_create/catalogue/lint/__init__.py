@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from diskimage_create import process
 from diskimage_create.catalogue import Catalogue, Entry
@@ -50,12 +51,19 @@ def _unknown(ids: set[str], where: str) -> list[Problem]:
 
 
 def check(
-    catalogue: Catalogue, entries: Sequence[Entry], rules: Sequence[Rule], found_in: Sequence[Image] = ()
+    catalogue: Catalogue,
+    entries: Sequence[Entry],
+    rules: Sequence[Rule],
+    found_in: Sequence[Image] = (),
+    answers: Path | None = None,
 ) -> list[Violation]:
-    """What elements break of the rules, and images of the rules for images; sorted by element, file and line."""
+    """What elements break of the rules, and images of the rules for images; sorted by element, file and line.
+
+    :param answers: a file to keep in what shellcheck says, so that it is asked about the same script once
+    """
     context = Context(catalogue)
     if any(rule.id == shell.RULE for rule in rules):
-        context.shell_remarks = shell.Remarks([context.content(entry.name) for entry in entries])
+        context.shell_remarks = shell.Remarks([context.content(entry.name) for entry in entries], answers)
     found = [
         Violation(rule, entry, each)
         for rule in rules

@@ -123,7 +123,8 @@ class Content:
 
     def mentions(self, file: File) -> bool:
         """Whether another script of the element names the file: it is data then, or called by hand."""
-        return any(file.name in other.text for other in self.code if other is not file)
+        word = re.compile(rf"(?<![\w.-]){re.escape(file.name)}(?![\w.-])")
+        return any(file.name in other.text and word.search(other.text) for other in self.code if other is not file)
 
 
 def _read(directory: str) -> Iterator[File]:

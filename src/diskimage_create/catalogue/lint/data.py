@@ -8,12 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from diskimage_create.catalogue import Entry
 from diskimage_create.catalogue.lint.content import Content, File
 from diskimage_create.catalogue.lint.model import Context, Found, Severity, rule
-from diskimage_create.catalogue.packages import LISTS, MAP, load
+from diskimage_create.catalogue.packages import LISTS, MAP, UNREADABLE, load
 
 _PHASES = ("pre-install.d", "install.d", "post-install.d")
 _OPTIONS = ("arch", "build-only", "dib_python_version", "installtype", "not-arch", "phase", "uninstall", "when")
@@ -33,7 +31,7 @@ def broken_list(_entry: Entry, content: Content, _context: Context) -> Iterator[
         if file := content.files.get(name):
             try:
                 data = load(content.directory / name)
-            except (ValueError, yaml.YAMLError) as error:
+            except UNREADABLE as error:
                 yield Found(f"cannot be read: {_first_line(error)}", name, _line(error))
                 continue
             yield from (Found(message, name, _line_of(file, package)) for package, message in _problems(data))
@@ -80,8 +78,9 @@ def broken_map(_entry: Entry, content: Content, _context: Context) -> Iterator[F
         return
     try:
         data = json.loads(file.text)
-    except json.JSONDecodeError as error:
-        yield Found(f"is no JSON: {error.msg}", MAP, error.lineno)
+    except (ValueError, RecursionError) as error:
+        message = error.msg if isinstance(error, json.JSONDecodeError) else _first_line(error)
+        yield Found(f"is no JSON: {message}", MAP, getattr(error, "lineno", None))
         return
     if not isinstance(data, dict):
         yield Found("is no object", MAP, 1)
@@ -113,7 +112,7 @@ def _line(error: Exception) -> int | None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(getattr(error, "problem", None) or error).splitlines()[0]
+    return (str(getattr(error, "problem", None) or error) or type(error).__name__).splitlines()[0]
 
 
 def _line_of(file: File, name: str) -> int | None:

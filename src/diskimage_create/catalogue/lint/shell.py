@@ -6,16 +6,19 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 from diskimage_create import process
 from diskimage_create.catalogue import Entry, phases
-from diskimage_create.catalogue.lint.content import Content
+from diskimage_create.catalogue.lint.answers import Answers
+from diskimage_create.catalogue.lint.content import Content, File
 from diskimage_create.catalogue.lint.model import Context, Found, Remark, Severity, rule
 
 RULE = "EL601"
 PROGRAM = "shellcheck"
+_OPTIONS = ("--norc", "--severity=error", "--format=json1")
 #: seconds, for all files of one call
 _PATIENCE = 300
 #: Codes of a script that cannot be parsed, and those that only follow from another one
@@ -45,53 +48,74 @@ def shellcheck(_entry: Entry, content: Content, context: Context) -> Iterator[Fo
                 yield Found(f"SC{remark.code}: {remark.message}", file.path, remark.line)
 
 
-class Remarks:
-    """What shellcheck has to say of scripts. It is started at once, as often as there are processors, and awaited when
-    the first script is asked for."""
+@dataclass(frozen=True)
+class _Script:
+    path: str
+    """Absolute"""
+    file: File
+    shell: str
+    """Empty: its first line says so"""
 
-    def __init__(self, contents: Iterable[Content]) -> None:
-        scripts, sourced = _scripts(contents)
+
+class Remarks:
+    """What shellcheck has to say of scripts.
+
+    It is started at once for those that it was not asked about before, as often as there are processors, and awaited
+    when the first script is asked for.
+    """
+
+    def __init__(self, contents: Iterable[Content], place: Path | None) -> None:
+        """:param place: the file of what it has said before; None: it is asked about all of them"""
+        self._answers = Answers(place, PROGRAM, _OPTIONS)
+        self._found: dict[str, list[Remark]] = {}
+        self._unknown: list[_Script] = []
+        for script in _scripts(contents):
+            if (known := self._answers.of(script.file, script.shell)) is not None:
+                self._found[script.path] = known
+            else:
+                self._unknown.append(script)
         workers = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(workers)
         # Dealt out in turn, the longest first, all get about the same.
-        self._calls = [self._pool.submit(_ask, scripts[start::workers]) for start in range(workers)]
-        self._calls.append(self._pool.submit(_ask, sourced, "--shell=bash"))
-        self._found: dict[str, list[Remark]] | None = None
+        parts = [self._unknown[start::workers] for start in range(workers)]
+        self._calls = [
+            self._pool.submit(_ask, [script.path for script in part if script.shell == shell], shell)
+            for shell in ("", "bash")
+            for part in parts
+        ]
 
     def __call__(self, path: str) -> list[Remark]:
-        if self._found is None:
-            self._found = _by_file(self._calls)
-            self._pool.shutdown()
+        if self._calls:
+            self._await()
         return self._found.get(path, [])
 
+    def _await(self) -> None:
+        asked = [each for call in self._calls for each in call.result()]
+        self._calls = []
+        self._pool.shutdown()
+        for path, remark in asked:
+            self._found.setdefault(path, []).append(remark)
+        for script in self._unknown:
+            self._answers.add(script.file, script.shell, self._found.get(script.path, []))
+        self._answers.keep()
 
-def _scripts(contents: Iterable[Content]) -> tuple[list[str], list[str]]:
-    """The shell scripts that say so themselves, the longest first, and those that are sourced."""
-    files = [(content.directory, file) for content in contents for file in content.files.values()]
-    files.sort(key=lambda pair: -len(pair[1].text))
-    scripts = [str(directory / file.path) for directory, file in files if file.shell]
-    sourced = [
-        str(directory / file.path)
-        for directory, file in files
-        if file.shell is None and file.phase == phases.ENVIRONMENT
+
+def _scripts(contents: Iterable[Content]) -> list[_Script]:
+    """The shell scripts that say so themselves, and those that are sourced; the longest first."""
+    found = [
+        _Script(str(content.directory / file.path), file, "" if file.shell else "bash")
+        for content in contents
+        for file in content.files.values()
+        if file.shell or file.phase == phases.ENVIRONMENT
     ]
-    return scripts, sourced
+    return sorted(found, key=lambda script: -len(script.file.text))
 
 
-def _ask(files: list[str], *options: str) -> list[Any]:
+def _ask(files: list[str], shell: str) -> list[tuple[str, Remark]]:
     if not files:
         return []
-    command = [PROGRAM, "--norc", "--severity=error", "--format=json1", *options, "--", *files]
+    options = [*_OPTIONS, *([f"--shell={shell}"] if shell else [])]
     # 2: one of the files cannot be read, which others say
-    done = process.run(command, timeout=_PATIENCE, expect=(0, 1, 2))
-    comments: list[Any] = json.loads(done.stdout)["comments"]
-    return comments
-
-
-def _by_file(calls: Iterable[Future[list[Any]]]) -> dict[str, list[Remark]]:
-    found: dict[str, list[Remark]] = {}
-    for call in calls:
-        for comment in call.result():
-            remark = Remark(comment["line"], comment["code"], comment["message"])
-            found.setdefault(comment["file"], []).append(remark)
-    return found
+    done = process.run([PROGRAM, *options, "--", *files], timeout=_PATIENCE, expect=(0, 1, 2))
+    comments = json.loads(done.stdout)["comments"]
+    return [(each["file"], Remark(each["line"], each["code"], each["message"])) for each in comments]
