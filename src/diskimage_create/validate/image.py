@@ -18,8 +18,8 @@ from diskimage_create.validate.root import ImageRoot
 # QEMU's name of each type that holds a disk.
 _DRIVERS = {"qcow2": "qcow2", "raw": "raw", "vhd": "vpc"}
 
-# cpio, xz, lzma, zstd: what the kernel unpacks, and no disk starts with
-_RAMDISK_MAGIC = (b"0707", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x28\xb5\x2f\xfd")
+# cpio, bzip2, xz, lzma, zstd: what the kernel unpacks, and no disk starts with
+_RAMDISK_MAGIC = (b"0707", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x28\xb5\x2f\xfd")
 
 
 class Damaged(Exception):
