@@ -20,9 +20,11 @@ from diskimage_create.convert import convert
 from diskimage_create.errors import HostError
 from diskimage_create.model import Expectation, Status
 from diskimage_create.validate.checks.disk import image_intact
+from diskimage_create.validate.checks.leftovers import build_dependencies
 from diskimage_create.validate.checks.ramdisk import ramdisk
 from diskimage_create.validate.checks.system import os_release
-from diskimage_create.validate.image import Damaged, Unavailable, image_kind, open_image
+from diskimage_create.validate.image import Damaged, ImageView, Unavailable, image_kind, open_image
+from diskimage_create.validate.root import ImageRoot
 
 pytestmark = pytest.mark.subprocess("bsdtar unpacks, cp copies")
 needs_bsdtar = pytest.mark.skipif(shutil.which("bsdtar") is None, reason="bsdtar (libarchive-tools) is not installed")
@@ -188,3 +190,20 @@ def test_logical_volumes_need_device_mapper(tmp_path: Path, device_mapper: bool,
     except HostError as error:  # whatever else is missing where the tests run
         problems = error.message
     assert ("no logical volumes" in problems) is refused
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [((), Status.FAIL), (("curl",), Status.FAIL), (("curl", "gcc"), Status.PASS), (("dkms",), Status.PASS)],
+)
+def test_a_compiler_that_belongs_to_the_image_brings_its_tools(
+    tmp_path: Path, asked: tuple[str, ...], status: Status
+) -> None:
+    """Ironic's agent builds drivers; an amphora does not."""
+    root = tmp_path / "root"
+    (root / "var/lib/dpkg").mkdir(parents=True)
+    packages = ("gcc-12", "cpp", "libc6-dev", "bash")
+    text = "".join(f"Package: {name}\nStatus: install ok installed\nVersion: 1\n\n" for name in packages)
+    (root / "var/lib/dpkg/status").write_text(text)
+    view = ImageView(tmp_path, "initramfs", tmp_path, _root=ImageRoot(root))
+    assert build_dependencies(view, Expectation(packages=asked)).status is status
