@@ -78,7 +78,7 @@ def read(request: Request) -> ImageSpec:
         ca_certificates=authorities,
         notes=tuple(notes),
         requires_elements=profile.requires_elements,
-        expected=profile.expected,
+        expected=tuple(entry for entry in profile.expected if matches(entry.get("when"), known)),
         docker_target=_docker_target(reader, types, output),
         root_password=password,
         enforce_mac=bool(facts["enforce_mac"]),
@@ -294,7 +294,7 @@ def _known(facts: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict
 
 
 def _ca_certificates(reader: Reader) -> tuple[tuple[Authority, ...], list[str]]:
-    files = [reader.path(str(name)) for name in reader.value("ca_certificate", default=())]
+    files = [reader.path(str(name)) for name in reader.options.get("ca_certificate") or ()]
     try:
         return certificates.authorities(files, reader.where("ca_certificate"))
     except InputError as error:

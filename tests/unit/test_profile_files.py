@@ -7,7 +7,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from samples import plan, read
 
 from contract import schema_errors
-from diskimage_create import cli, profiles
+from diskimage_create import cli, profiles, requirements
+from diskimage_create import plan as plans
 from diskimage_create.errors import InputError
 from diskimage_create.model import BuildPlan
 from diskimage_create.yamlfile import YamlFile
@@ -245,6 +247,44 @@ def test_a_users_profile_comes_before_ours_of_that_name(tmp_path: Path) -> None:
     written(tmp_path / "base.yaml", SMALL.replace("router", "my base"))
     assert read({"profile": "base"}, {profiles.VARIABLE: str(tmp_path)}).elements == ("base", "vm", "debian-minimal")
     assert "cloud-init" in read({"profile": "base"}).elements
+
+
+@pytest.mark.parametrize(
+    ("types", "element", "wrong"),
+    [
+        ("[qcow2]", "cloud-init", None),
+        ("[ramdisk]", "no-final-image", None),
+        ("[qcow2]", "no-final-image", "no disk is made"),
+        ("[ramdisk]", "cloud-init", "none of the elements makes a ramdisk"),
+    ],
+)
+def test_the_types_fit_what_the_elements_make(tmp_path: Path, types: str, element: str, wrong: str | None) -> None:
+    path = written(tmp_path / "x.yaml", f"{SMALL}  - names: [{element}]\ntypes: {types}\n")
+    made = plan({"profile": str(path)})
+    with pytest.raises(InputError, match=wrong) if wrong else nullcontext():
+        requirements.refuse(made.spec, made.resolved)
+
+
+def test_what_validation_expects_is_what_the_conditions_say(tmp_path: Path) -> None:
+    """Facts and variables are known when options are read, and some of them no more later."""
+    more = """\
+  - {names: [x], when: {git_branch: true}}
+environment:
+  - {name: WITH_SSH, value: "no"}
+expected:
+  - {element: vm, packages: [always], sshd: false}
+  - {element: vm, packages: [from-git], when: {git_branch: true}}
+  - {element: vm, packages: [ssh], sshd: true, when: {WITH_SSH: "yes"}}
+  - {element: cloud-init, packages: [never]}
+"""
+    path = str(written(tmp_path / "x.yaml", SMALL + more))
+    element = tmp_path / "elements/x"
+    element.mkdir(parents=True)
+    for branch, ssh in product((None, "master"), ("no", "yes")):
+        environ = {"WITH_SSH": ssh, "ELEMENTS_PATH": str(element.parent)}
+        expected = plans.expectation(plan({"profile": path, "git_branch": branch, "package": ("mine",)}, environ))
+        wanted = ["always", *(["from-git"] if branch else []), *(["ssh"] if ssh == "yes" else []), "mine"]
+        assert (list(expected.packages), expected.sshd) == (wanted, ssh == "yes")
 
 
 def test_the_default_profile_is_the_amphora() -> None:
