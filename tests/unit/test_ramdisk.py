@@ -108,6 +108,18 @@ def test_an_initramfs_is_looked_into_however_it_is_compressed(tmp_path: Path, pa
 
 
 @needs_bsdtar
+def test_of_devices_only_the_directory_is_unpacked(tmp_path: Path) -> None:
+    """Nobody but root can make them."""
+    file = (REGULAR | 0o644, b"x")
+    for dot in ("", "./"):
+        path = written(tmp_path / "x", gzip.compress(cpio({f"{dot}dev/null": file, f"{dot}usr/dev/null": file})))
+        place = tmp_path / f"work{len(dot)}"
+        place.mkdir()
+        with open_image(path, workspace=place) as view:
+            assert [name for name in ("/dev/null", "/usr/dev/null") if view.root.exists(name)] == ["/usr/dev/null"]
+
+
+@needs_bsdtar
 @pytest.mark.parametrize(
     ("changes", "status"),
     [

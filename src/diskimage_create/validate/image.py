@@ -249,7 +249,7 @@ def _unpack_ramdisk(path: Path, tree: Path, *, devices: bool) -> None:
         raise HostError("bsdtar is missing: nothing else can look into a ramdisk", "install libarchive-tools")
     command: list[str | Path] = ["bsdtar", "-x", "-f", path, "-C", tree, "--numeric-owner"]
     try:
-        process.run(command if devices else [*command, "--exclude", "dev/*", "--exclude", "./dev/*"])
+        process.run(command if devices else [*command, "--exclude", "^dev/*", "--exclude", "^./dev/*"])
     except CommandFailed as error:
         raise Damaged("image-intact", f"the ramdisk cannot be unpacked: {error.output.strip()[-500:]}") from None
 
