@@ -46,6 +46,8 @@ class ImageView:
     notes: list[str] = field(default_factory=list)
     """How the opening differed from the usual way."""
     mount_error: str | None = None
+    no_root: str = "the root file system could not be mounted"
+    """Why there is none to be looked at"""
     _raw: Path | None = None
     _disk: Disk | None = None
     _root: ImageRoot | None = None
@@ -68,9 +70,13 @@ class ImageView:
     def root(self) -> ImageRoot:
         """The mounted, or unpacked, tree."""
         if self._root is None:
-            no_files = self.kind == "kernel"
-            raise Unavailable("a kernel has no files" if no_files else "the root file system could not be mounted")
+            raise Unavailable(self.no_root)
         return self._root
+
+    @property
+    def tree(self) -> Path | None:
+        """Where the tree is on this host; None where there is none to be looked at."""
+        return self._root.path if self._root else None
 
 
 def image_kind(path: Path) -> str:
@@ -123,6 +129,7 @@ def open_image(path: Path, *, workspace: Path, devices: bool = False) -> Iterato
     tree.mkdir()
     with ExitStack() as stack:
         if view.kind == "kernel":
+            view.no_root = "a kernel has no files"
             yield view
             return
         if view.kind in ("tar", "initramfs"):
@@ -137,7 +144,10 @@ def open_image(path: Path, *, workspace: Path, devices: bool = False) -> Iterato
         else:
             view._raw = raw = _raw_disk(view, stack)
             view._disk = disk = read_disk(raw)
-            if disk.root is None:
+            if any(partition.logical_volumes for partition in disk.partitions):
+                view.no_root = "the root file system is on a logical volume, which is not looked into"
+                view.notes.append(view.no_root)
+            elif disk.root is None:
                 view.mount_error = "no partition holds an ext or XFS file system"
             else:
                 filesystem = disk.root.filesystem
