@@ -227,10 +227,11 @@ def _facts(reader: Reader, profile: Profile, os_entry: Mapping[str, Any], arch: 
 
 
 def _refuse_unknown_options(reader: Reader, profile: Profile) -> None:
+    known = [f"--{option.replace('_', '-')}" for option in profiles.OPTIONS if profile.knows(option)]
     for option in profiles.OPTIONS:
         if reader.options.get(option) not in (None, False) and not profile.knows(option):
-            hint = f"leave it out; what {profile.name} knows is in docs/profiles.md"
-            reader.problem(f"an image of the profile {profile.name} has no use for it", reader.where(option), hint)
+            hint = f"leave it out; of such options it knows {', '.join(known) or 'none'}"
+            reader.problem(f"the profile {profile.name} has no use for this option", reader.where(option), hint)
 
 
 def _environment(

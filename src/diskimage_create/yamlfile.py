@@ -61,10 +61,15 @@ class YamlFile:
 
     def _explained(self, error: Any) -> Iterator[Problem]:
         path: Sequence[str | int] = list(error.absolute_path)
+        # Of alternatives, the one that is of the right type was meant.
+        if meant := [inner for inner in error.context if inner.path or inner.validator != "type"]:
+            for inner in meant:
+                yield from self._explained(inner)
+            return
         inside = f"{'.'.join(str(part) for part in path)}: " if path else ""
         if error.validator == "additionalProperties" and isinstance(error.validator_value, bool):
             known = error.schema.get("properties", {})
-            for key in error.instance.keys() - known.keys():
+            for key in (key for key in error.instance if key not in known):
                 close = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
                 yield Problem(f"{inside}unknown key {key!r}", self.where(*path, key), hint)

@@ -188,7 +188,7 @@ def test_what_is_refused_follows_from_the_facts_that_the_profile_names(tmp_path:
     text = SMALL + "  - {names: [remove-sshd], when: {sshd: false}}\n"
     spec = read({"profile": str(written(tmp_path / "mine.yaml", text)), "no_sshd": True})
     assert spec.elements[-1] == "remove-sshd"
-    with pytest.raises(InputError, match="mine has no use for it"):
+    with pytest.raises(InputError, match="the profile mine has no use for this option"):
         read({"profile": str(tmp_path / "mine.yaml"), "fips": True})
 
 
@@ -310,8 +310,8 @@ default_os: debian
 size_gib: "5"
 types: [qcow2, vmdk]
 operating_systems:
-  debian: {family: debain}
-  plan9:
+  debian: {family: debain, relase: x}
+  plan9: 9
 elements:
   - name: [base]
   - names: [vm]
@@ -327,6 +327,8 @@ title: again
         (4, "size_gib"),
         (5, "types.1"),
         (7, "operating_systems.debian"),
+        (7, "operating_systems.debian.family"),
+        (8, "operating_systems.plan9"),
         (10, "elements.0"),
         (10, "elements.0"),
         (12, "elements.1.when"),
@@ -334,8 +336,9 @@ title: again
         (15, "environment.1.name"),
         (16, "title is there twice"),
     ]
-    hints = {line: hint for line, _, hint in found}
+    hints = {line: hint for line, _, hint in reversed(found)}
     assert hints[1] == "did you mean title?"
+    assert hints[7] == "did you mean release?"
     assert "quotes" in str(hints[14])
 
 
