@@ -366,6 +366,10 @@ environment:
         (SMALL.replace("  debian:", "  plan9:"), 4, "plan9 needs element, distribution, family, release"),
         (SMALL.replace("default_os: debian", "default_os: ubuntu"), 2, "none of its operating_systems"),
         (SMALL + "  - [", 7, "it is no YAML"),
+        (SMALL.replace("  debian:", "  debian: {kernel: {variable: K, default: 'linux-{arhc}'}}"), 4, "does not match"),
+        (SMALL + '  - names: ["{release:z}"]', 7, "nothing sets 'releasez'"),
+        (SMALL + '  - names: ["{release!r}"]', 7, "nothing sets 'releaser'"),
+        (SMALL + '  - names: ["{}"]', 7, "nothing sets ''"),
         ("", 1, "is not of type 'object'"),
         ("- a\n- b\n", 1, "is not of type 'object'"),
         ("just text", 1, "is not of type 'object'"),
@@ -385,10 +389,15 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 
 _ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["debian", "x", "{os_element}", "{", "a b", ""]),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.sampled_from(["debian", "x", "{os_element}", "{", "a b", "", "{}", "{release:z}"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["names", "when", "name", "value", "element", "debian", "sshd"]), inner)
+        | st.dictionaries(
+            st.sampled_from(["names", "when", "name", "value", "element", "debian", "sshd", "kernel"]), inner
+        )
     ),
     max_leaves=8,
 )
