@@ -77,7 +77,7 @@ def read(request: Request) -> ImageSpec:
         ca_certificates=authorities,
         notes=tuple(notes),
         requires_elements=profile.requires_elements,
-        expected=profile.expected,
+        expected=tuple(entry for entry in profile.expected if matches(entry.get("when"), known)),
         docker_target=_docker_target(reader, types, output),
         root_password=password,
         enforce_mac=bool(facts["enforce_mac"]),
@@ -232,10 +232,11 @@ def _facts(reader: Reader, profile: Profile, os_entry: Mapping[str, Any], arch: 
 
 
 def _refuse_unknown_options(reader: Reader, profile: Profile) -> None:
+    known = [f"--{option.replace('_', '-')}" for option in profiles.OPTIONS if profile.knows(option)]
     for option in profiles.OPTIONS:
         if reader.options.get(option) not in (None, False) and not profile.knows(option):
-            hint = f"leave it out; what {profile.name} knows is in docs/profiles.md"
-            reader.problem(f"an image of the profile {profile.name} has no use for it", reader.where(option), hint)
+            hint = f"leave it out; of such options it knows {', '.join(known) or 'none'}"
+            reader.problem(f"the profile {profile.name} has no use for this option", reader.where(option), hint)
 
 
 def _environment(
@@ -300,7 +301,7 @@ def _known(facts: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict
 
 
 def _ca_certificates(reader: Reader) -> tuple[tuple[Authority, ...], list[str]]:
-    files = [reader.path(str(name)) for name in reader.value("ca_certificate", default=())]
+    files = [reader.path(str(name)) for name in reader.options.get("ca_certificate") or ()]
     try:
         return certificates.authorities(files, reader.where("ca_certificate"))
     except InputError as error:

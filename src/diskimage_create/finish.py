@@ -48,7 +48,7 @@ def finish(
         looking = pool.submit(validate.validate_view, view, expected, deep=True) if check else None
         for kind, target in targets.items():
             with tracker.step("convert", kind):
-                convert(view.path, kind, target, spec, view.root.path)
+                convert(view.path, kind, target, spec, view.tree)
         if looking is None:
             return [Finished(kind, target, None) for kind, target in targets.items()]
         with tracker.step("validate", "content"):
@@ -83,7 +83,7 @@ def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report,
         kept = final.with_name(f"{final.name}.failed")
         half = work.partial_file(kept)
         try:
-            convert(view.path, image_type, half, plan.spec, view.root.path)
+            convert(view.path, image_type, half, plan.spec, view.tree)
             half.replace(kept)
             hint = f"the image is kept as {kept}"
         except (DiskImageError, OSError, Unavailable) as error:  # why it was rejected matters more

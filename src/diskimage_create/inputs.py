@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -148,11 +149,10 @@ def _add_options(
         inputs[IMAGE][f"option:{name}"] = str(getattr(spec, name))
     inputs[_first_reader(SIZE_WORDS, resolved)]["option:size_gib"] = str(spec.size_gib)
     inputs[STEPS[0]]["option:arch"] = spec.arch
-    inputs[STEPS[0]]["option:arguments"] = " ".join(spec.arguments)
+    inputs[STEPS[0]]["option:arguments"] = shlex.join(spec.arguments)
     inputs[STEPS[0]]["option:skip_base"] = str(spec.skip_base)
     inputs[IMAGE]["option:qemu_img_options"] = str(spec.qemu_img_options)
     inputs[IMAGE]["option:packages"] = " ".join(spec.packages)  # installed after install.d
-    inputs[IMAGE]["option:arguments"] = " ".join(spec.arguments)
     # Element custom-ca installs them after install.d.
     inputs[IMAGE]["option:ca_certificates"] = " ".join(f"{each.name}:{each.sha256}" for each in spec.ca_certificates)
     inputs[IMAGE]["option:types"] = ",".join(sorted(spec.types))

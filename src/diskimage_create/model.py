@@ -131,7 +131,7 @@ class ImageSpec:
     requires_elements: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What pip can install -> names of elements that come with it."""
     expected: Sequence[Mapping[str, Any]] = ()
-    """What the image must be where its closure holds an element, as profiles say it."""
+    """What the image must be where its closure holds an element, as profiles say it; conditions are met."""
     docker_target: str | None = None
     root_password: str | None = field(default=None, repr=False)
     enforce_mac: bool = False

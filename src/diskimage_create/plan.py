@@ -21,7 +21,6 @@ from diskimage_create.model import (
     Setting,
     Source,
 )
-from diskimage_create.profiles import matches
 from diskimage_create.settings import setting
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -148,8 +147,7 @@ def expectation(plan: BuildPlan) -> Expectation:
     spec = plan.spec
     names = frozenset(element.name for element in plan.resolved)
     environment = {name: setting.value for name, setting in plan.environment.items()}
-    facts: dict[str, Any] = {**vars(spec), "os_element": spec.os, **environment}
-    expected = [e for e in spec.expected if e["element"] in names and matches(e.get("when"), facts)]
+    expected = [entry for entry in spec.expected if entry["element"] in names]
     packages = [package for entry in expected for package in entry.get("packages", ())]
     # Where an element gives the variable its value, nothing is known.
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES") if "cloud-init-datasources" in names else None

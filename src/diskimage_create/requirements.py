@@ -149,9 +149,17 @@ def refuse(spec: ImageSpec, resolved: Iterable[ResolvedElement]) -> None:
     :raises InputError: says why
     """
     names = {element.name for element in resolved}
+    problems = []
     if "amphora-fips" in names and spec.family == "debian":
         hint = "leave it out, or build an image of the redhat family"
-        raise InputError([Problem(f"{spec.distribution} has no FIPS mode", "--fips", hint)])
+        problems.append(Problem(f"{spec.distribution} has no FIPS mode", "--fips", hint))
+    makes_no_disk = "no-final-image" in names
+    if makes_no_disk and spec.built_type == "raw":
+        problems.append(Problem("with no-final-image no disk is made", "elements", "leave out what depends on it"))
+    if not makes_no_disk and spec.built_type != "raw":
+        problems.append(Problem("none of the elements makes a ramdisk", "elements", "e.g. ironic-ramdisk-base does"))
+    if problems:
+        raise InputError(problems)
 
 
 def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:

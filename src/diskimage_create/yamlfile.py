@@ -61,7 +61,8 @@ class Document:
         :param definition: the part of it that the content is to fit
         """
         found = [*self.repeated]
-        for error in _validator(schema, definition).iter_errors(self.data):
+        errors = _validator(schema, definition).iter_errors(self.data)
+        for error in (meant for each in errors for meant in _meant(each)):
             top: Place = tuple(error.absolute_path)
             found += [(self._line((*top, *more)), message, hint) for more, message, hint in _explained(error)]
         order = sorted(found, key=lambda entry: entry[:2])
@@ -80,6 +81,15 @@ def _validator(schema: str, definition: str) -> Any:
 def schema_text(name: str) -> str:
     """A JSON Schema of ours."""
     return (_SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8")
+
+
+def _meant(error: Any) -> Iterator[Any]:
+    """Of alternatives, what is wrong with the one that is of the right type."""
+    inner = [each for each in error.context if each.path or each.validator != "type"]
+    if not inner:
+        yield error
+    for each in inner:
+        yield from _meant(each)
 
 
 def _explained(error: Any) -> Iterator[tuple[Place, str, str | None]]:

@@ -17,6 +17,8 @@ from diskimage_create import mounts
 from diskimage_create.errors import HostError, InputError
 from diskimage_create.model import Expectation, Report, Status
 from diskimage_create.validate import expectation_for, to_json, validate
+from diskimage_create.validate.image import open_image
+from diskimage_create.validate.inventory import package_versions
 
 pytestmark = pytest.mark.loop
 
@@ -176,13 +178,35 @@ def test_good_image_of_every_type(make_image: ImageMaker, expectation: Expectati
     assert all(f.status is not Status.WARN for f in report.findings)
     skips = {finding.id for finding in report.findings if finding.status is Status.SKIP}
     deep = {"secrets", "checksum"} | ({"resolv-conf"} & skips)
+    of_other_images = {"custom-ca", "ramdisk"}
     no_disk = {"virtual-size", "partitions", "filesystem-clean", "free-space", "boot-loader", "fstab"}
-    assert skips == deep | (no_disk if kind in ("tar", "tgz", "squashfs") else set())
+    assert skips == deep | of_other_images | (no_disk if kind in ("tar", "tgz", "squashfs") else set())
     assert first_bytes(image) == before
 
 
 def test_gpt_disk(make_image: ImageMaker, expectation: Expectation) -> None:
     assert failures(validate(make_image(table="gpt"), expectation)) == {}
+
+
+def test_logical_volumes_are_not_looked_into(make_image: ImageMaker, expectation: Expectation, tmp_path: Path) -> None:
+    """What beside them holds a file system is /boot: its files are not those of the image."""
+    image = make_image("raw", table="gpt")
+    with image.open("r+b") as file:
+        file.seek((4096 + 1) * 512)
+        file.write(b"LABELONE" + bytes(16) + b"LVM2 001")
+    report = validate(image, expectation)
+    assert report.ok
+    assert status_of(report, "image-access") is Status.WARN
+    assert status_of(report, "partitions") is Status.PASS
+    for check in ("filesystem-clean", "os-release", "boot-loader", "packages", "free-space"):
+        assert status_of(report, check) is Status.SKIP
+    messages = {finding.message for finding in report.findings if finding.id in ("filesystem-clean", "os-release")}
+    assert messages == {"the root file system is on a logical volume, which is not looked into"}
+    workspace = tmp_path / "work"
+    workspace.mkdir()
+    with open_image(image, workspace=workspace) as view:
+        assert view.tree is None
+        assert package_versions(view) == []
 
 
 def test_wrong_label_of_the_file_system(make_image: ImageMaker, expectation: Expectation) -> None:

@@ -101,12 +101,13 @@ def test_an_option_wins_over_the_variable(
     made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two, three = (made(name) for name in ("one", "two", "three"))
-    monkeypatch.setenv("DISKIMAGE_CREATE_CA_CERTIFICATE", f"{one}:{two}")
 
     def planned(*arguments: str) -> str:
         assert cli.main(["plan", "--format", "json", *arguments]) == 0
         return capsys.readouterr().out
 
+    assert "option:ca_certificate" not in planned().replace("option:ca_certificates", "")
+    monkeypatch.setenv("DISKIMAGE_CREATE_CA_CERTIFICATE", f"{one}:{two}")
     by_variable, by_option = planned(), planned("--ca-certificate", str(three))
     assert [sha256(path) in by_variable for path in (one, two, three)] == [True, True, False]
     assert [sha256(path) in by_option for path in (one, two, three)] == [False, False, True]

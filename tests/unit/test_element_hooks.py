@@ -135,3 +135,35 @@ def test_an_image_of_a_snapshot_is_updated_from_the_archives_themselves(tmp_path
 def test_without_a_snapshot_nothing_is_put_back(tmp_path: Path, sudo: Path) -> None:
     for hook in ("root.d/20-accept-old-archives", "cleanup.d/11-put-back-archives"):
         run_hook(f"build-host/{hook}", sudo, TARGET_ROOT=str(tmp_path / "nothing-here"))
+
+
+@pytest.mark.parametrize(
+    ("tool", "place", "arguments"),
+    [
+        ("/usr/sbin/update-ca-certificates", "usr/local/share/ca-certificates", "update-ca-certificates"),
+        ("/usr/bin/update-ca-trust", "etc/pki/ca-trust/source/anchors", "update-ca-trust extract"),
+    ],
+    ids=["debian", "redhat"],
+)
+def test_certificates_go_where_the_distribution_looks_for_them(
+    tmp_path: Path, sudo: Path, tool: str, place: str, arguments: str
+) -> None:
+    """And its tool is run in the target, after they are there."""
+    target, certificates = tmp_path / "target", tmp_path / "given"
+    certificates.mkdir()
+    for name in ("one", "two"):
+        (certificates / f"{name}.crt").write_text(name)
+    program = target / tool[1:]
+    program.parent.mkdir(parents=True)
+    program.write_text("")
+    program.chmod(0o755)
+    chroot = sudo / "chroot"
+    chroot.write_text(f'#!/bin/sh\n[ -e "$1/{place}/two.crt" ] && echo "$*" >> "{tmp_path}/called"\n')
+    chroot.chmod(0o755)
+    hook = "custom-ca/post-root.d/50-trust-custom-ca"
+    run_hook(hook, sudo, TMP_MOUNT_PATH=str(target))
+    assert not (target / place).exists()
+    run_hook(hook, sudo, TMP_MOUNT_PATH=str(target), DISKIMAGE_CREATE_CA_CERTIFICATES=str(certificates))
+    assert sorted(path.name for path in (target / place).iterdir()) == ["one.crt", "two.crt"]
+    assert [oct(path.stat().st_mode & 0o777) for path in (target / place).iterdir()] == ["0o644"] * 2
+    assert (tmp_path / "called").read_text() == f"{target} {arguments}\n"

@@ -502,7 +502,7 @@ disk_images:
         "unknown profile 'amphra' (FILE:3)",
         "size '0' is not a positive whole number (FILE:6)",
         "unknown backend 'nginx' (FILE:7)",
-        "an image of the profile base has no use for it (FILE:10)",
+        "the profile base has no use for this option (FILE:10)",
         "it cannot hold for several images (--output)",
     ):
         assert f"error: {line}" in shown

@@ -8,7 +8,8 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 from samples import plan, read
 
 from contract import schema_errors
-from diskimage_create import cli, profiles, yamlfile
+from diskimage_create import cli, profiles, requirements, yamlfile
+from diskimage_create import plan as plans
 from diskimage_create.errors import InputError
 from diskimage_create.model import BuildPlan
 
@@ -186,7 +188,7 @@ def test_what_is_refused_follows_from_the_facts_that_the_profile_names(tmp_path:
     text = SMALL + "  - {names: [remove-sshd], when: {sshd: false}}\n"
     spec = read({"profile": str(written(tmp_path / "mine.yaml", text)), "no_sshd": True})
     assert spec.elements[-1] == "remove-sshd"
-    with pytest.raises(InputError, match="mine has no use for it"):
+    with pytest.raises(InputError, match="the profile mine has no use for this option"):
         read({"profile": str(tmp_path / "mine.yaml"), "fips": True})
 
 
@@ -247,6 +249,44 @@ def test_a_users_profile_comes_before_ours_of_that_name(tmp_path: Path) -> None:
     assert "cloud-init" in read({"profile": "base"}).elements
 
 
+@pytest.mark.parametrize(
+    ("types", "element", "wrong"),
+    [
+        ("[qcow2]", "cloud-init", None),
+        ("[ramdisk]", "no-final-image", None),
+        ("[qcow2]", "no-final-image", "no disk is made"),
+        ("[ramdisk]", "cloud-init", "none of the elements makes a ramdisk"),
+    ],
+)
+def test_the_types_fit_what_the_elements_make(tmp_path: Path, types: str, element: str, wrong: str | None) -> None:
+    path = written(tmp_path / "x.yaml", f"{SMALL}  - names: [{element}]\ntypes: {types}\n")
+    made = plan({"profile": str(path)})
+    with pytest.raises(InputError, match=wrong) if wrong else nullcontext():
+        requirements.refuse(made.spec, made.resolved)
+
+
+def test_what_validation_expects_is_what_the_conditions_say(tmp_path: Path) -> None:
+    """Facts and variables are known when options are read, and some of them no more later."""
+    more = """\
+  - {names: [x], when: {git_branch: true}}
+environment:
+  - {name: WITH_SSH, value: "no"}
+expected:
+  - {element: vm, packages: [always], sshd: false}
+  - {element: vm, packages: [from-git], when: {git_branch: true}}
+  - {element: vm, packages: [ssh], sshd: true, when: {WITH_SSH: "yes"}}
+  - {element: cloud-init, packages: [never]}
+"""
+    path = str(written(tmp_path / "x.yaml", SMALL + more))
+    element = tmp_path / "elements/x"
+    element.mkdir(parents=True)
+    for branch, ssh in product((None, "master"), ("no", "yes")):
+        environ = {"WITH_SSH": ssh, "ELEMENTS_PATH": str(element.parent)}
+        expected = plans.expectation(plan({"profile": path, "git_branch": branch, "package": ("mine",)}, environ))
+        wanted = ["always", *(["from-git"] if branch else []), *(["ssh"] if ssh == "yes" else []), "mine"]
+        assert (list(expected.packages), expected.sshd) == (wanted, ssh == "yes")
+
+
 def test_the_default_profile_is_the_amphora() -> None:
     assert read().profile == "amphora"
 
@@ -270,8 +310,8 @@ default_os: debian
 size_gib: "5"
 types: [qcow2, vmdk]
 operating_systems:
-  debian: {family: debain}
-  plan9:
+  debian: {family: debain, relase: x}
+  plan9: 9
 elements:
   - name: [base]
   - names: [vm]
@@ -286,7 +326,9 @@ title: again
         (1, "unknown key titel"),
         (4, "size_gib"),
         (5, "types.1"),
+        (7, "operating_systems.debian.family"),
         (7, "operating_systems.debian"),
+        (8, "operating_systems.plan9"),
         (10, "elements.0"),
         (10, "elements.0"),
         (12, "elements.1.when"),
@@ -296,6 +338,7 @@ title: again
     ]
     hints = {line: hint for line, _, hint in found}
     assert hints[1] == "did you mean title?"
+    assert hints[7] == "did you mean release?"
     assert "quotes" in str(hints[14])
 
 
@@ -323,6 +366,10 @@ environment:
         (SMALL.replace("  debian:", "  plan9:"), 4, "plan9 needs element, distribution, family, release"),
         (SMALL.replace("default_os: debian", "default_os: ubuntu"), 2, "none of its operating_systems"),
         (SMALL + "  - [", 7, "is no YAML"),
+        (SMALL.replace("  debian:", "  debian: {kernel: {variable: K, default: 'linux-{arhc}'}}"), 4, "cannot be"),
+        (SMALL + '  - names: ["{release:z}"]', 7, "nothing sets 'releasez'"),
+        (SMALL + '  - names: ["{release!r}"]', 7, "nothing sets 'releaser'"),
+        (SMALL + '  - names: ["{}"]', 7, "nothing sets ''"),
         ("", 1, "must be a mapping"),
         ("- a\n- b\n", 1, "must be a mapping"),
         ("just text", 1, "must be a mapping"),
@@ -342,10 +389,15 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 
 
 _ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["debian", "x", "{os_element}", "{", "a b", ""]),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.sampled_from(["debian", "x", "{os_element}", "{", "a b", "", "{}", "{release:z}"]),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["names", "when", "name", "value", "element", "debian", "sshd"]), inner)
+        | st.dictionaries(
+            st.sampled_from(["names", "when", "name", "value", "element", "debian", "sshd", "kernel"]), inner
+        )
     ),
     max_leaves=8,
 )

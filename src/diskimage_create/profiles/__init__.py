@@ -73,9 +73,11 @@ class Profile:
 
 
 def _placeholders(entry: Mapping[str, Any]) -> Iterator[str]:
-    """The names in braces of an entry's texts."""
+    """What is in the braces of an entry's texts: names, if they are right."""
     for text in (*entry.get("names", ()), entry.get("value", "")):
-        yield from (name for _, name, _, _ in Formatter().parse(text) if name is not None)
+        for _, name, format_spec, conversion in Formatter().parse(text):
+            if name is not None:
+                yield f"{name}{conversion or ''}{format_spec or ''}"
 
 
 def directories(environ: Mapping[str, str]) -> list[Path]:

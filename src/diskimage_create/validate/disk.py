@@ -46,6 +46,8 @@ class Partition:
     uuid: str = ""
     name: str = ""
     """UUID and name of the partition itself: a GPT has them."""
+    logical_volumes: bool = False
+    """Whether it holds some: an LVM physical volume, whose file systems are not looked at."""
 
     @property
     def end(self) -> int:
@@ -70,7 +72,12 @@ class Disk:
 
     @property
     def root(self) -> Partition | None:
-        """The partition that must hold the root file system: the largest with a Linux file system."""
+        """The partition that must hold the root file system: the largest with a Linux file system.
+
+        None where there are logical volumes: it is one of those, and what else there is may be /boot.
+        """
+        if any(partition.logical_volumes for partition in self.partitions):
+            return None
         candidates = [partition for partition in self.partitions if partition.filesystem]
         return max(candidates, key=lambda partition: partition.size, default=None)
 
@@ -122,6 +129,13 @@ def parse_superblock(start: bytes) -> FileSystem | None:
     return None
 
 
+def is_physical_volume(start: bytes) -> bool:
+    """Whether an LVM label is in one of the first four sectors (lvm2: lib/label/label.h)."""
+    return any(
+        start[at : at + 8] == b"LABELONE" and start[at + 24 : at + 32] == b"LVM2 001" for at in range(0, 2048, _SECTOR)
+    )
+
+
 def _ext(superblock: bytes) -> FileSystem:
     (state,) = struct.unpack_from("<H", superblock, 58)
     compatible, incompatible = struct.unpack_from("<II", superblock, 92)
@@ -151,7 +165,8 @@ def _whole(size: int) -> Partition:
 
 
 def _with_filesystem(file: BinaryIO, partition: Partition) -> Partition:
-    return replace(partition, filesystem=parse_superblock(_read(file, partition.start, 4096)))
+    start = _read(file, partition.start, 4096)
+    return replace(partition, filesystem=parse_superblock(start), logical_volumes=is_physical_volume(start))
 
 
 def _second_stage(file: BinaryIO, boot_code: bytes) -> bytes:

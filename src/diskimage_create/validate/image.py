@@ -18,8 +18,8 @@ from diskimage_create.validate.root import ImageRoot
 # QEMU's name of each type that holds a disk.
 _DRIVERS = {"qcow2": "qcow2", "raw": "raw", "vhd": "vpc"}
 
-# cpio, xz, lzma, zstd: what the kernel unpacks, and no disk starts with
-_RAMDISK_MAGIC = (b"0707", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x28\xb5\x2f\xfd")
+# cpio, bzip2, xz, lzma, zstd: what the kernel unpacks, and no disk starts with
+_RAMDISK_MAGIC = (b"0707", b"BZh", b"\xfd7zXZ", b"\x5d\x00\x00", b"\x28\xb5\x2f\xfd")
 
 
 class Damaged(Exception):
@@ -46,6 +46,8 @@ class ImageView:
     notes: list[str] = field(default_factory=list)
     """How the opening differed from the usual way."""
     mount_error: str | None = None
+    no_root: str = "the root file system could not be mounted"
+    """Why there is none to be looked at"""
     _raw: Path | None = None
     _disk: Disk | None = None
     _root: ImageRoot | None = None
@@ -68,9 +70,13 @@ class ImageView:
     def root(self) -> ImageRoot:
         """The mounted, or unpacked, tree."""
         if self._root is None:
-            no_files = self.kind == "kernel"
-            raise Unavailable("a kernel has no files" if no_files else "the root file system could not be mounted")
+            raise Unavailable(self.no_root)
         return self._root
+
+    @property
+    def tree(self) -> Path | None:
+        """Where the tree is on this host; None where there is none to be looked at."""
+        return self._root.path if self._root else None
 
 
 def image_kind(path: Path) -> str:
@@ -123,6 +129,7 @@ def open_image(path: Path, *, workspace: Path, devices: bool = False) -> Iterato
     tree.mkdir()
     with ExitStack() as stack:
         if view.kind == "kernel":
+            view.no_root = "a kernel has no files"
             yield view
             return
         if view.kind in ("tar", "initramfs"):
@@ -137,7 +144,10 @@ def open_image(path: Path, *, workspace: Path, devices: bool = False) -> Iterato
         else:
             view._raw = raw = _raw_disk(view, stack)
             view._disk = disk = read_disk(raw)
-            if disk.root is None:
+            if any(partition.logical_volumes for partition in disk.partitions):
+                view.no_root = "the root file system is on a logical volume, which is not looked into"
+                view.notes.append(view.no_root)
+            elif disk.root is None:
                 view.mount_error = "no partition holds an ext or XFS file system"
             else:
                 filesystem = disk.root.filesystem
@@ -249,7 +259,7 @@ def _unpack_ramdisk(path: Path, tree: Path, *, devices: bool) -> None:
         raise HostError("bsdtar is missing: nothing else can look into a ramdisk", "install libarchive-tools")
     command: list[str | Path] = ["bsdtar", "-x", "-f", path, "-C", tree, "--numeric-owner"]
     try:
-        process.run(command if devices else [*command, "--exclude", "dev/*", "--exclude", "./dev/*"])
+        process.run(command if devices else [*command, "--exclude", "^dev/*", "--exclude", "^./dev/*"])
     except CommandFailed as error:
         raise Damaged("image-intact", f"the ramdisk cannot be unpacked: {error.output.strip()[-500:]}") from None
 

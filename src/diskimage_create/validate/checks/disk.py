@@ -121,6 +121,8 @@ def filesystem_clean(view: ImageView, expectation: Expectation) -> Outcome:
     if view.mount_error:
         return verdict([f"it cannot be mounted: {view.mount_error}"], "")
     disk = view.disk
+    if view.tree is None:
+        return skipped(view.no_root)
     filesystem = disk.root.filesystem if disk.root else None
     if filesystem is None or filesystem.clean is None:
         return skipped("it mounts; this type of file system does not tell more without a full check")

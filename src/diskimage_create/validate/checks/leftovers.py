@@ -94,9 +94,9 @@ def package_lists(view: ImageView, expectation: Expectation) -> Outcome:
 @check("build-dependencies", "No compiler, headers or other build tools are left")
 def build_dependencies(view: ImageView, expectation: Expectation) -> Outcome:
     """What was only needed to build is removed again, unless it was asked for: it is space, and help for intruders."""
+    found = [name for name in sorted(read_packages(view).installed) if is_build_tool(name)]
     if asked := [name for name in expectation.packages if is_compiler(name)]:
         return passed(f"{listed(asked)} belongs to the image, with all that it needs")
-    found = [name for name in sorted(read_packages(view).installed) if is_build_tool(name)]
     unasked = [name for name in found if name not in expectation.packages]
     return verdict([f"installed: {listed(unasked)}"] if unasked else [], "none")
 
