@@ -54,7 +54,7 @@ def build(root: Path, entries: list[tuple[list[str], str | None]]) -> None:
             elif what == "":
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.open("x").close()
-            else:
+            elif path.parent.resolve().is_relative_to(root):  # not through another link, on the host
                 path.symlink_to(what)
 
 
