@@ -153,9 +153,9 @@ def expectation(plan: BuildPlan) -> Expectation:
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES") if "cloud-init-datasources" in names else None
     return Expectation(
         arch=spec.arch,
-        distribution=spec.distribution,
-        family=spec.family,
-        release=spec.release,
+        distribution=spec.distribution or None,
+        family=spec.family or None,
+        release=spec.release or None,
         size_gib=spec.size_gib,
         elements=names,
         packages=tuple(dict.fromkeys((*packages, *spec.packages))),

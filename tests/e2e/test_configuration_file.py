@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from building import Built, leftovers, run_build
 
+from contract import schema_errors
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.root import ImageRoot
 
@@ -75,6 +76,7 @@ def test_one_that_cannot_be_built_does_not_keep_the_others_from_being_built(buil
 
 def test_it_is_what_the_files_ask_for(built: Built) -> None:
     record = built.record()
+    assert schema_errors(record, "record") == []
     assert record["validation"]["ok"]
     assert (record["image"]["profile"], record["image"]["size_gib"]) == ("site", 3)
     assert record["elements"][:4] == ["debian-minimal", "vm", "cloud-init", "witness"]

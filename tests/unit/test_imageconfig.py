@@ -12,15 +12,20 @@ from typing import Any
 
 import jsonschema
 import pytest
+import samples
 import yaml
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diskimage_create import imageconfig
+from contract import schema_errors
+from diskimage_create import imageconfig, yamlfile
+from diskimage_create import plan as plans
 from diskimage_create.cli import cli, main
 from diskimage_create.errors import InputError
 from diskimage_create.imageconfig import ConfiguredImage, arguments
+from diskimage_create.imageconfig.as_request import request
+from diskimage_create.prepare import prepare
 
 FIRST = """\
 disk_images:
@@ -61,6 +66,8 @@ def test_the_specification_s_example(tmp_path: Path) -> None:
     )
     assert image.environment == {"test_env": "1", "test_env2": "0"}
 
+
+KEYS = sorted(json.loads(yamlfile.schema_text("config"))["$defs"]["image"]["properties"])
 
 # --- the rules of merging, against a plain model of them
 
@@ -120,7 +127,7 @@ def expected_command(image: Mapping[str, Any]) -> str:
     return " ".join([text, image["distro"], *image.get("elements", ())])
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(FILES)
 def test_merging_and_the_command_line(files: list[list[dict[str, Any]]]) -> None:
     before = dict(os.environ)
@@ -254,6 +261,33 @@ def test_images_are_chosen_by_their_exact_names(tmp_path: Path) -> None:
     assert found == ["no image is called 'overclod' (--image, in 1.yaml)"]
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | WORDS | st.sampled_from(["-x", "'", "", "docker:", "a/b.yaml", "\0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | WORDS, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(ANYTHING, st.lists(ANYTHING).map(lambda images: {"disk_images": images})), st.text(max_size=5))
+def test_any_file_is_understood_or_refused_with_its_lines(document: object, noise: str) -> None:
+    text = yaml.safe_dump(document, allow_unicode=True)
+    with tempfile.TemporaryDirectory() as directory:
+        for content in (text, text.replace("a", noise, 1)):
+            path = Path(directory, "x.yaml")
+            path.write_bytes(content.encode("utf-8", "surrogatepass"))
+            assert read_or_lines(path)
+
+
+def read_or_lines(path: Path) -> bool:
+    """Whether a file is understood, or refused with a place in it for all that is wrong."""
+    try:
+        images = imageconfig.read([path])
+    except InputError as error:
+        return bool(error.problems) and all(str(problem.where).startswith(str(path)) for problem in error.problems)
+    return all(image.command("amd64", ".") for image in images)
+
+
 # --- diskimage-builder's own format
 
 BUILDERS = """\
@@ -284,7 +318,7 @@ def test_diskimage_builder_s_own_format(tmp_path: Path) -> None:
     assert y.command("amd64", "out") == shlex.split("disk-image-create -a amd64 -o out/y -t qcow2 -p p,q -x -x -n z")
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(
         st.fixed_dictionaries(
@@ -358,7 +392,9 @@ def planned(directory: Path, *more: str, texts: Sequence[str] = (FIRST, SECOND))
         options += ["--config", str(path)]
     result = CliRunner().invoke(cli, ["plan", *options, *more, "--format", "json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    images: list[dict[str, Any]] = json.loads(result.stdout)["images"]
+    document = json.loads(result.stdout)
+    assert schema_errors(document, "plans") == []
+    images: list[dict[str, Any]] = document["images"]
     return images
 
 
@@ -458,6 +494,15 @@ disk_images:
     assert image["environment"]["FS_TYPE"] == "xfs"
     assert "secret" not in json.dumps(image)
     assert "base" not in {element["name"] for element in image["resolved_elements"]}
+
+
+def test_nothing_is_expected_of_a_distribution_that_nobody_knows(elements: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(FIRST)
+    (image,) = imageconfig.read([tmp_path / "x.yaml"])
+    for release, environ in ((None, {}), ("9", {"DIB_RELEASE": "9"})):
+        asked = samples.request({}, {"ELEMENTS_PATH": str(elements), **environ})
+        expected = plans.expectation(prepare(request(image, asked, tmp_path)))
+        assert (expected.distribution, expected.family, expected.release) == (None, None, release)
 
 
 def test_an_image_of_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
