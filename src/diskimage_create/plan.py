@@ -150,7 +150,8 @@ def expectation(plan: BuildPlan, profile: Profile) -> Expectation:
     ]
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES", "")
     has_agent = "amphora-agent" in names
-    sshd = spec.sshd and (not has_agent or environment.get("DIB_OCTAVIA_AMP_USE_SSH", "True") == "True")
+    variable = "DIB_OCTAVIA_AMP_USE_SSH" if has_agent else "DIB_BOOTSTRAP_SSH"
+    sshd = spec.sshd and environment.get(variable, "True") == "True"
     return Expectation(
         arch=spec.arch,
         distribution=spec.distribution,
