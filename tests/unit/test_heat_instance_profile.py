@@ -47,3 +47,10 @@ def test_keys_are_for_the_user_that_was_named() -> None:
     assert plans.expectation(made).key_user == "debian"
     nobody = plan({"os": "debian", "element": ("local-config",)})
     assert plans.expectation(nobody).key_user is None
+
+
+def test_no_ssh_server_on_demand() -> None:
+    assert values(read(HEAT).environment)["DIB_BOOTSTRAP_SSH"] == "True"
+    assert values(read({**HEAT, "no_sshd": True}).environment)["DIB_BOOTSTRAP_SSH"] == "False"
+    asked = plan(HEAT, {"DIB_BOOTSTRAP_SSH": "False"})
+    assert plans.expectation(asked).sshd is False

@@ -107,7 +107,7 @@ def from_manifests(arguments: str, environment: Mapping[str, str]) -> Expectatio
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES")
     sshd = environment.get("DIB_OCTAVIA_AMP_USE_SSH") if "amphora-agent" in elements else None
     if "bootstrap" in elements:
-        sshd = sshd or "true"
+        sshd = sshd or environment.get("DIB_BOOTSTRAP_SSH", "True")
     return Expectation(
         arch=options.get("-a"),
         distribution=distribution[0] if distribution else None,
