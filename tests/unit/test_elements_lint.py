@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from sample_elements import HOOK, read, write
 
 from contract import schema_errors
-from diskimage_create import catalogue, process
+from diskimage_create import catalogue, elements, process
 from diskimage_create.catalogue import lint, showing
 from diskimage_create.catalogue.lint import answers, report, selection, shell
 from diskimage_create.catalogue.lint.model import RULES, Image, Severity
@@ -302,6 +303,39 @@ def test_two_elements_of_an_image_with_one_hook(tmp_path: Path) -> None:
     assert images(tmp_path, "other-tool", "tool") == [("EL404", "other-tool", "install.d/50-tool")]
     assert images(tmp_path, "both-tools", "other-tool", "tool") == []
     assert images(tmp_path, "tool", "vm") == []
+
+
+places_in = st.sampled_from(["install.d", "bin", "static", "tests", "static/etc", "install.d/a-source-install"])
+elements_of_two = st.lists(
+    st.tuples(st.sampled_from("ab"), places_in, st.sampled_from(["10-x", "y", ".hidden"])), max_size=6, unique=True
+)
+
+
+@pytest.mark.subprocess("runs diskimage-builder's generate_hooks")
+@given(files=elements_of_two)
+@settings(max_examples=60, deadline=None)
+def test_files_clash_where_diskimage_builder_refuses_them(files: list[tuple[str, str, str]]) -> None:
+    library = elements.builtin().parent / "lib"
+    script = """
+        set -u
+        _LIB=$1; TMP_HOOKS_PATH=$2; root=$3
+        . "$_LIB/common-functions"
+        get_image_element_array() { echo "[a]=$root/a [b]=$root/b"; }
+        generate_hooks
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory, "elements")
+        for name in "ab":
+            (root / name).mkdir(parents=True)
+        write(root, {f"{element}/{place}/{name}": f"of {element}\n" for element, place, name in files})
+        done = subprocess.run(
+            ["bash", "-c", script, "bash", library, Path(directory, "hooks"), root],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        known = read(root)
+        found = lint.check(known, [], [RULES["EL404"]], [Image("the image", ("a", "b"))])
+    assert done.returncode in (0, 1)
+    assert bool(found) == (done.returncode == 1)
 
 
 def test_names_are_an_image_when_an_operating_system_is_among_them(tmp_path: Path) -> None:
