@@ -317,8 +317,7 @@ elements_of_two = st.lists(
 def test_files_clash_where_diskimage_builder_refuses_them(files: list[tuple[str, str, str]]) -> None:
     library = elements.builtin().parent / "lib"
     script = """
-        set -u
-        _LIB=$1; TMP_HOOKS_PATH=$2; root=$3
+        _LIB=${1:?}; TMP_HOOKS_PATH=${2:?}; root=${3:?}
         . "$_LIB/common-functions"
         get_image_element_array() { echo "[a]=$root/a [b]=$root/b"; }
         generate_hooks
