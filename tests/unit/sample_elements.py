@@ -11,6 +11,18 @@ from diskimage_create.places import Place
 
 HOOK = "#!/bin/bash\nset -eu\n"
 
+#: What an element under test may depend on
+NEIGHBOURS = {
+    "base/README.rst": "",
+    "vm/element-provides": "operating-system\n",
+    "tool/install.d/50-tool": HOOK,
+    "tool/bin/helper": HOOK,
+    "tool/static/etc/tool.conf": "theirs\n",
+    "tool/source-repository-tool": "theirs\n",
+    "other-tool/install.d/50-tool": HOOK,
+    "both-tools/element-deps": "tool\nother-tool\n",
+}
+
 
 def write(root: Path, files: Mapping[str, str]) -> Path:
     """Files by ``element/path``. What begins with ``#!`` is executable; but not if the name ends with ``!``, and
