@@ -527,6 +527,25 @@ disk_images:
     assert "asked" not in image
 
 
+@pytest.mark.usefixtures("elements")
+def test_an_image_goes_to_docker_besides(tmp_path: Path) -> None:
+    entry = {"imagename": "a", "distro": "some_awesome_distro", "publish": ["docker:site/a:1"]}
+    (image,) = planned(tmp_path, texts=[yaml.safe_dump({"disk_images": [entry]})])
+    assert image["image"]["types"] == ["qcow2", "docker"]
+    assert shlex.join(image["asked"]).endswith("-t qcow2,docker --docker-target site/a:1 some_awesome_distro")
+
+
+def test_certificates_lie_beside_the_file_that_names_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "site").mkdir()
+    path = tmp_path / "site/x.yaml"
+    path.write_text("disk_images:\n  - {imagename: a, profile: base, ca_certificate: [ca.pem, /nowhere/ca.pem]}\n")
+    assert main(["plan", "--config", str(path), "--output-directory", str(tmp_path)]) == 2
+    shown = capsys.readouterr().err
+    assert f"{tmp_path}/site/ca.pem" in shown
+    assert "/nowhere/ca.pem" in shown
+    assert shown.count(f"({path}:2)") == 2
+
+
 def test_problems_of_images_name_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("""\
