@@ -188,6 +188,21 @@ def test_a_graph_goes_into_a_file_whole_or_not_at_all(capsys: Any, tmp_path: Pat
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (["-o", "vm.dot"], "digraph"),
+        (["-o", "vm.json"], "{"),
+        (["-o", "vm.txt"], "vm  ("),
+        (["-o", "vm.json", "--format", "text"], "vm  ("),
+    ],
+    ids=" ".join,
+)
+def test_a_file_s_extension_says_what_it_holds(arguments: list[str], start: str, capsys: Any, tmp_path: Path) -> None:
+    assert run(capsys, "graph", "vm", *arguments)[0] == 0
+    assert (tmp_path / arguments[1]).read_text().startswith(start)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -196,7 +211,7 @@ def _umask() -> int:
 
 def test_without_graphviz_there_is_no_svg(capsys: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(process, "which", lambda _name: None)
-    status, out, err = run(capsys, "graph", "vm", "--format", "svg", "-o", "vm.svg")
+    status, out, err = run(capsys, "graph", "vm", "-o", "vm.svg")
     assert (status, out, list(tmp_path.glob("*.svg"))) == (3, "", [])
     assert "package graphviz" in err
 

@@ -52,7 +52,7 @@ def elements() -> None:
     Examples:
       diskimage-create elements list 'overcloud-*'
       diskimage-create elements show cloud-init --os debian
-      diskimage-create elements graph --profile amphora -i debian --format svg -o amphora.svg
+      diskimage-create elements graph --profile amphora -i debian -o amphora.svg
       diskimage-create elements lint --path ./elements
     """
 
@@ -125,6 +125,9 @@ def _distribution(name: str | None) -> str | None:
     return distro
 
 
+_GRAPH_FORMATS = ("text", "dot", "svg", "json")
+
+
 @elements.command(context_settings=_CONTEXT)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @path_option
@@ -134,12 +137,11 @@ def _distribution(name: str | None) -> str | None:
     "--format",
     "output_format",
     envvar="DISKIMAGE_CREATE_FORMAT",
-    type=click.Choice(["text", "dot", "svg", "json"]),
-    default="text",
-    help="[text]",
+    type=click.Choice(_GRAPH_FORMATS),
+    help="[what the file's extension says, otherwise text]",
 )
 def graph(
-    names: tuple[str, ...], path: tuple[str, ...], output: str | None, output_format: str, **image: str | None
+    names: tuple[str, ...], path: tuple[str, ...], output: str | None, output_format: str | None, **image: str | None
 ) -> None:
     """Draw what elements depend on: those of the given names, or those of an image.
 
@@ -148,12 +150,15 @@ def graph(
     \b
     Examples:
       diskimage-create elements graph os-collect-config
-      diskimage-create elements graph --profile amphora -i debian --format svg -o amphora.svg
+      diskimage-create elements graph --profile amphora -i debian -o amphora.svg
     """
     from diskimage_create.catalogue import graph as graphs
 
     catalogue, wanted = _wanted(names, path, image)
     drawn = graphs.of(wanted, catalogue.elements)
+    if output_format is None:
+        extension = (output or "").rpartition(".")[2]
+        output_format = extension if extension in _GRAPH_FORMATS else "text"
     if output_format == "json":
         text = json.dumps(graphs.as_json(drawn, catalogue), indent=1)
     elif output_format == "text":
