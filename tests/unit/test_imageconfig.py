@@ -19,12 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract import schema_errors
-from diskimage_create import imageconfig, yamlfile
+from diskimage_create import imageconfig, pipeline, yamlfile
 from diskimage_create import plan as plans
 from diskimage_create.cli import cli, main
-from diskimage_create.errors import InputError
+from diskimage_create.errors import BuildError, ImageRejected, InputError
 from diskimage_create.imageconfig import ConfiguredImage, arguments
 from diskimage_create.imageconfig.as_request import request
+from diskimage_create.model import Artifact, BuildPlan
+from diskimage_create.pipeline import BuildOptions
 from diskimage_create.prepare import prepare
 
 FIRST = """\
@@ -587,6 +589,34 @@ def test_images_that_exist_are_skipped(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"{tmp_path}/c.qcow2" in shown.out
     assert main(["plan", "--config", str(path), "--output-directory", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("image        ") == 3
+
+
+@pytest.mark.usefixtures("elements")
+def test_every_image_that_cannot_be_built_is_told_and_the_others_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.yaml"
+    entries = [{"imagename": name, "distro": "some_awesome_distro", "validate": name != "d"} for name in "abcd"]
+    path.write_text(yaml.safe_dump({"disk_images": entries}))
+    failures = {"a": ImageRejected("a is bad"), "c": BuildError("c is broken")}
+    validated = {}
+
+    def build(plan: BuildPlan, _host: object, _display: object, how: BuildOptions, _say: object) -> list[Artifact]:
+        name = plan.spec.output.name
+        validated[name] = how.validate
+        if name in failures:
+            raise failures[name]
+        return [Artifact("qcow2", plan.spec.path_of("qcow2"), "0" * 64, 1)]
+
+    monkeypatch.setattr(pipeline, "build", build)
+    monkeypatch.setattr("diskimage_create.cli.build.stop_on_signals", lambda: None)
+    arguments = ["--config", str(path), "--output-directory", str(tmp_path), "-c", str(tmp_path / "cache")]
+    assert main(["build", *arguments]) == 5
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == [f"{tmp_path}/b.qcow2", f"{tmp_path}/d.qcow2"]
+    assert "error: a is bad" in shown.err
+    assert "error: c is broken" in shown.err
+    assert validated == {"a": True, "b": True, "c": True, "d": False}
 
 
 @pytest.mark.parametrize("option", [["--image", "x"], ["--output-directory", "."], ["--skip"]])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diskimage_create.cli import options, report_error, stop_on_signals, version_option
-from diskimage_create.errors import BuildError, ImageRejected, Problem
+from diskimage_create.errors import BuildError, CommandFailed, ImageRejected, Problem
 
 if TYPE_CHECKING:
     from diskimage_create.model import BuildPlan
@@ -90,11 +90,12 @@ def _build_all(jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions) -> 
             with progress.display() as display:
                 options = replace(how, validate=how.validate and request.validate)
                 artifacts = pipeline.build(plan, request.host, display, options, partial(click.echo, err=True))
-        except (BuildError, ImageRejected) as error:
+        except (BuildError, CommandFailed, ImageRejected) as error:
             # What another image is made of may be all right.
             if not request.places:
                 raise
-            status = status or report_error(error)
+            code = report_error(error)
+            status = status or code
             continue
         for artifact in artifacts:
             click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
