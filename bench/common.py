@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 #: Between looks at a command's memory: of a command that prints much they would take longer than the command
 _EVERY_SECONDS = 0.02
 
