@@ -15,7 +15,7 @@ from typing import Any
 from diskimage_create import certificates, profiles, reproducible, settings, snapshot
 from diskimage_create.errors import InputError
 from diskimage_create.model import EXTENSIONS, RAMDISK, Authority, ImageSpec, Setting, Source
-from diskimage_create.profiles import Profile, chosen, matches
+from diskimage_create.profiles import OrNothing, Profile, chosen, matches
 from diskimage_create.request import Reader, Request
 from diskimage_create.settings import setting
 
@@ -243,6 +243,7 @@ def _environment(
     reader: Reader, profile: Profile, os_entry: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> dict[str, Setting]:
     found = settings.inherited(reader.environ, (entry["name"] for entry in profile.environment))
+    found |= settings.configured(reader.variables)
     for name, value in os_entry.get("environment", {}).items():
         found.setdefault(name, Setting(value, Source.PROFILE))
     if kernel := os_entry.get("kernel"):
@@ -255,8 +256,7 @@ def _environment(
         if name in found and (option is None or entry.get("environment_wins")):
             continue
         source = reader.sources.get(option, Source.PROFILE) if option else Source.PROFILE
-        found[name] = setting(name, str(entry["value"]).format_map(known), source)
-    found |= settings.configured(reader.variables)
+        found[name] = setting(name, str(entry["value"]).format_map(OrNothing(known)), source)
     extra, problems = settings.given(reader.options.get("env") or ())
     reader.problems += problems
     found |= extra
@@ -297,7 +297,7 @@ def _elements(
 
 def _known(facts: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict[str, Any]:
     """What conditions are compared with: facts of the image, and its variables."""
-    return {**facts, **{name: setting.value for name, setting in environment.items()}}
+    return {**{name: setting.value for name, setting in environment.items()}, **facts}
 
 
 def _ca_certificates(reader: Reader) -> tuple[tuple[Authority, ...], list[str]]:

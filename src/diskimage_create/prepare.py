@@ -158,7 +158,7 @@ def _block_devices(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> list
         if text.startswith("file://"):
             text = Path(text.removeprefix("file://")).read_text(encoding="utf-8")
         nodes = _nodes(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, AttributeError, IndexError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError([Problem(f"the layout cannot be read: {error}", "DIB_BLOCK_DEVICE_CONFIG")]) from None
     if not isinstance(nodes, list) or not all(
         isinstance(node, dict) and isinstance(node.get("local_loop", {}), dict) for node in nodes

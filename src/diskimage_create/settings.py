@@ -17,6 +17,8 @@ _CONSUMED = frozenset(
 _RECOGNISED = frozenset({"CLOUD_INIT_DATASOURCES", reproducible.VARIABLE})
 #: Variables that are read before ``--env`` could set them
 _NOT_BY_ENV = (_CONSUMED - {"DIB_PASSWORD"}) | {"ELEMENTS_PATH", "ELEMENTS_REPO_PATH", "OCTAVIA_REPO_PATH"}
+#: Variables of how we run the tool, not of an image: one build cannot have its own
+OF_THE_HOST = frozenset({"DIB_LOCKFILES", "DIB_PYTHON_EXEC", "DIB_REPO_PATH", "PATH", "TMPDIR", "TMP_DIR"})
 _SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY|(^|_)(PASS|PWD|AUTH)(_|$)",
     re.IGNORECASE,
@@ -61,7 +63,7 @@ def given(texts: Iterable[str]) -> tuple[dict[str, Setting], list[Problem]]:
             # What follows an equals sign may be a secret.
             shown = f"{name}=..." if equals else name
             problems.append(Problem(f"{shown!r} is not NAME=VALUE", "--env", "e.g. --env DIB_GRUB_TIMEOUT=5"))
-        elif name in _NOT_BY_ENV:
+        elif name in _NOT_BY_ENV | OF_THE_HOST:
             hint = "use --release" if name == "DIB_RELEASE" else f"export {name} before calling diskimage-create"
             problems.append(Problem(f"{name} is read before --env could set it", "--env", hint))
         elif name == "DIB_PASSWORD":

@@ -24,7 +24,7 @@ def refuse(spec: ImageSpec, resolved: Sequence[ResolvedElement]) -> None:
     """
     names = {element.name for element in resolved}
     variables = {name: setting.value for name, setting in spec.environment.items()}
-    known: dict[str, Any] = {**vars(spec), **variables, **{f"element:{name}": True for name in names}}
+    known: dict[str, Any] = {**variables, **vars(spec), **{f"element:{name}": True for name in names}}
     problems = [
         Problem(_text("why", entry, spec), f"element {entry['element']}", _text("hint", entry, spec))
         for entry in facts()

@@ -20,6 +20,8 @@ Place = tuple[str | int, ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: Aliases of aliases can mean more than any memory holds.
 _MOST_NODES = 1_000_000
+_MOST_BYTES = 16 * 2**20
+_DEEPEST = 100
 _SCHEMAS = Path(__file__).parent / "schemas"
 #: JSON Schema's names of types, for people
 _TYPES = {
@@ -135,12 +137,16 @@ def read(path: Path) -> Document:
     :raises InputError: it cannot be read, or is no YAML
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError([Problem(f"cannot be read: {reason}", str(path))]) from None
+    if len(text) > _MOST_BYTES:
+        raise InputError([Problem(f"is larger than {_MOST_BYTES >> 20} MiB", str(path))])
     reader = _Reader()
     try:
+        _refuse_depth(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -153,9 +159,18 @@ def read(path: Path) -> Document:
         raise InputError([Problem(f"is no YAML: {what}", f"{path}{line}")]) from None
     except (yaml.YAMLError, ValueError) as error:  # e.g. the 30th of February
         raise InputError([Problem(f"is no YAML: {' '.join(str(error).split())}", str(path))]) from None
-    except RecursionError:
+    except RecursionError:  # an alias of what it is in
         raise InputError([Problem("is nested too deeply, or contains itself", str(path))]) from None
     return Document(path, data, reader.lines, reader.texts, tuple(reader.repeated))
+
+
+def _refuse_depth(text: str) -> None:
+    """PyYAML follows what is nested on the stack of the C library, which has an end."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise yaml.YAMLError("it is nested too deeply")
 
 
 class _Reader:
@@ -175,7 +190,11 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(loader, item, (*place, index)) for index, item in enumerate(node.value)]
         self.texts[place] = node.value
-        return loader.construct_object(node)
+        try:
+            return loader.construct_object(node)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            what = f"{node.value!r} is not what its tag says"
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark) from None
 
     def _mapping(self, loader: Any, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         self._complain_of_doubles(node)

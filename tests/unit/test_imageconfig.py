@@ -22,7 +22,7 @@ from contract import schema_errors
 from diskimage_create import imageconfig, pipeline, yamlfile
 from diskimage_create import plan as plans
 from diskimage_create.cli import cli, main
-from diskimage_create.errors import BuildError, ImageRejected, InputError
+from diskimage_create.errors import BuildError, ImageRejected, InputError, Problem
 from diskimage_create.imageconfig import ConfiguredImage, arguments
 from diskimage_create.imageconfig.as_request import request
 from diskimage_create.model import Artifact, BuildPlan
@@ -51,7 +51,11 @@ def read(directory: Path, *texts: str, wanted: Sequence[str] = ()) -> list[Confi
     for number, text in enumerate(texts, 1):
         paths.append(directory / f"{number}.yaml")
         paths[-1].write_text(text, encoding="utf-8")
-    return imageconfig.read(paths, wanted)
+    found: list[Problem] = []
+    images = imageconfig.read(paths, wanted, found)
+    if found:
+        raise InputError(found)
+    return images
 
 
 def problems(directory: Path, *texts: str, wanted: Sequence[str] = ()) -> list[str]:
@@ -284,7 +288,7 @@ def test_any_file_is_understood_or_refused_with_its_lines(document: object, nois
 def read_or_lines(path: Path) -> bool:
     """Whether a file is understood, or refused with a place in it for all that is wrong."""
     try:
-        images = imageconfig.read([path])
+        images = imageconfig.read([path], [], [])
     except InputError as error:
         return bool(error.problems) and all(str(problem.where).startswith(str(path)) for problem in error.problems)
     return all(image.command("amd64", ".") for image in images)
@@ -369,6 +373,43 @@ def _options(words: Sequence[str], image: ConfiguredImage) -> list[str]:
             at = rest.index(option)
             del rest[at : at + 2]
     return rest
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"imagename": "../x"}, "'../x' is no name of an image"),
+        ({"imagename": ".x"}, "'.x' is no name of an image"),
+        ({"packages": ["a b"]}, "'a b' is no name of a package"),
+        ({"packages": ["-x"]}, "'-x' is no name of a package"),
+        ({"environment": {"A": "x\0y"}}, "A has a character that no variable can have"),
+        ({"environment": {"DIB_REPO_PATH": "/x"}}, "DIB_REPO_PATH is not an image's"),
+        ({"environment": {"TMPDIR": "/x"}}, "TMPDIR is not an image's"),
+        ({"environment": {"DIB_PASSWORD": "x"}}, "DIB_PASSWORD needs the element root-passwd"),
+        ({"docker_target": "bad name!"}, "'bad name!' is no name of a container image"),
+        ({"publish": ["docker:UPPER/x:1"]}, "'UPPER/x:1' is no name of a container image"),
+        ({"publish": ["docker:a:1"], "docker_target": "b:1"}, "an image goes to one docker target"),
+        ({"publish": ["docker:a:1", "docker:b:1"]}, "an image goes to one docker target"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_would_do_harm_later_is_refused_first(entry: dict[str, Any], message: str, tmp_path: Path) -> None:
+    text = json.dumps({"disk_images": [{"imagename": "x", "distro": "d", **entry}]}).replace("\\u0000", "\\0")
+    (found,) = problems(tmp_path, text)
+    assert found == f"{message} (1.yaml:1)"
+
+
+@pytest.mark.parametrize("target", ["a", "site/a:1", "host:5000/site/a:v1.0-2", "image:amphora-x64-haproxy"])
+def test_names_of_container_images(target: str, tmp_path: Path) -> None:
+    (image,) = read(tmp_path, json.dumps({"disk_images": [{"imagename": "x", "distro": "d", "docker_target": target}]}))
+    assert image.docker_target == target
+
+
+@pytest.mark.parametrize("name", ["true", "false", "9", "1.0"])
+def test_text_that_looks_like_something_else_is_text(name: str, tmp_path: Path) -> None:
+    (image,) = read(tmp_path, f'disk_images: [{{imagename: "{name}", distro: "{name}", skip_base: "true"}}]\n')
+    assert (image.name, image.elements) == (name, [name])
+    assert image.command("amd64", ".")[-2:] == ["-n", name]
 
 
 # --- through the command line
@@ -457,6 +498,43 @@ disk_images:
     assert (image["sources"]["option:arch"], image["sources"]["option:type"]) == ("config", "flag")
 
 
+def test_the_command_line_wins_over_a_file_s_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    variables = {"DIB_DEBIAN_KERNEL": "of-the-file", "DIB_RELEASE": "trixie"}
+    entry = {"imagename": "a", "profile": "amphora", "os": "debian", "environment": variables}
+    (image,) = planned(tmp_path, "-d", "bookworm", texts=[yaml.safe_dump({"disk_images": [entry]})])
+    shown = {name: image["environment"][name] for name in variables}
+    assert shown == {"DIB_DEBIAN_KERNEL": "of-the-file", "DIB_RELEASE": "bookworm"}
+    (image,) = planned(tmp_path, "-k", "of-the-option", texts=[yaml.safe_dump({"disk_images": [entry]})])
+    shown = {name: image["environment"][name] for name in variables}
+    assert shown == {"DIB_DEBIAN_KERNEL": "of-the-option", "DIB_RELEASE": "trixie"}
+
+
+@pytest.mark.usefixtures("elements")
+def test_the_environment_replaces_no_elements_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIB_ELEMENTS", "debian-minimal vm")
+    monkeypatch.setenv("DIB_LOCAL_ELEMENTS", "vm")
+    (image,) = planned(tmp_path)
+    assert image["elements"][:3] == ["some_awesome_distro", "image_element", "another_image_element"]
+    assert "vm" not in image["elements"]
+
+
+@pytest.mark.usefixtures("elements")
+def test_an_exported_password_is_that_of_an_image_that_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"imagename": "a", "distro": "some_awesome_distro", "elements": ["root-passwd"]}
+    text = yaml.safe_dump({"disk_images": [entry]})
+    monkeypatch.delenv("DIB_PASSWORD", raising=False)
+    (tmp_path / "x.yaml").write_text(text)
+    assert main(["plan", "--config", f"{tmp_path}/x.yaml"]) == 2
+    assert "the root password is empty" in capsys.readouterr().err
+    monkeypatch.setenv("DIB_PASSWORD", "canary")
+    (image,) = planned(tmp_path, texts=[text])
+    assert "root-passwd" in image["elements"]
+    assert "canary" not in json.dumps(image)
+
+
 def test_an_image_may_have_its_own_search_path(elements: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ELEMENTS_PATH")
     text = f"""\
@@ -500,7 +578,7 @@ disk_images:
 
 def test_nothing_is_expected_of_a_distribution_that_nobody_knows(elements: Path, tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(FIRST)
-    (image,) = imageconfig.read([tmp_path / "x.yaml"])
+    (image,) = imageconfig.read([tmp_path / "x.yaml"], [], [])
     for release, environ in ((None, {}), ("9", {"DIB_RELEASE": "9"})):
         asked = samples.request({}, {"ELEMENTS_PATH": str(elements), **environ})
         expected = plans.expectation(prepare(request(image, asked, tmp_path)))
@@ -556,6 +634,8 @@ disk_images:
     profile: amphra
   - imagename: "a b"
     profile: amphora
+  - imagename: small
+    profile: amphora
     size: 0
     backend: nginx
   - imagename: c
@@ -566,9 +646,10 @@ disk_images:
     shown = capsys.readouterr().err.replace(str(path), "FILE")
     for line in (
         "unknown profile 'amphra' (FILE:3)",
-        "size '0' is not a positive whole number (FILE:6)",
-        "unknown backend 'nginx' (FILE:7)",
-        "the profile base has no use for this option (FILE:10)",
+        "'a b' is no name of an image (FILE:4)",
+        "size '0' is not a positive whole number (FILE:8)",
+        "unknown backend 'nginx' (FILE:9)",
+        "the profile base has no use for this option (FILE:12)",
         "it cannot hold for several images (--output)",
     ):
         assert f"error: {line}" in shown
@@ -579,6 +660,7 @@ def test_images_that_exist_are_skipped(tmp_path: Path, capsys: pytest.CaptureFix
     path = tmp_path / "x.yaml"
     entries = [{"imagename": name, "distro": "some_awesome_distro"} for name in "abc"]
     entries[1] |= {"imageext": "raw"}
+    capsys.readouterr()
     path.write_text(yaml.safe_dump({"disk_images": entries}))
     for name in ("a.qcow2", "b.raw", "c.raw"):
         (tmp_path / name).touch()
@@ -589,6 +671,9 @@ def test_images_that_exist_are_skipped(tmp_path: Path, capsys: pytest.CaptureFix
     assert f"{tmp_path}/c.qcow2" in shown.out
     assert main(["plan", "--config", str(path), "--output-directory", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("image        ") == 3
+    # What the command line asks for counts.
+    assert main(["plan", "--config", str(path), "--skip", "-t", "raw", "--output-directory", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.count("image        ") == 1
 
 
 @pytest.mark.usefixtures("elements")

@@ -55,8 +55,11 @@ def test_anchors_and_merge_keys(tmp_path: Path) -> None:
     [
         ("a:\n  - b: c: d\n", ["is no YAML: mapping values are not allowed in this context (FILE:2)"]),
         ("a: &a [*a]\n", ["is nested too deeply, or contains itself (FILE)"]),
-        ("[" * 5_000 + "]" * 5_000, ["is nested too deeply, or contains itself (FILE)"]),
-        ("a: 2026-02-30\n", ["is no YAML: day is out of range for month (FILE)"]),
+        ("[" * 500_000, ["is no YAML: it is nested too deeply (FILE)"]),
+        ("a: 2026-02-30\n", ["is no YAML: '2026-02-30' is not what its tag says (FILE:1)"]),
+        ("a: 1\nb: !!bool foo\n", ["is no YAML: 'foo' is not what its tag says (FILE:2)"]),
+        ("a: !!timestamp foo\n", ["is no YAML: 'foo' is not what its tag says (FILE:1)"]),
+        ("a: !!int ''\n", ["is no YAML: '' is not what its tag says (FILE:1)"]),
         ("a: !!python/name:os.system\n", ["is no YAML: could not determine a constructor for the tag"]),
         (
             "a: 1\n---\nb: 1\n",
@@ -64,7 +67,7 @@ def test_anchors_and_merge_keys(tmp_path: Path) -> None:
         ),
         ("a: \x07\n", ["is no YAML: unacceptable character"]),
     ],
-    ids=["syntax", "recursive", "deep", "date", "tag", "documents", "bell"],
+    ids=["syntax", "recursive", "deep", "date", "bool", "timestamp", "int", "tag", "documents", "bell"],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, found: list[str], tmp_path: Path) -> None:
     path = written(tmp_path, text)
@@ -88,6 +91,10 @@ def test_aliases_that_mean_more_than_fits_into_memory(tmp_path: Path) -> None:
     assert problems(written(tmp_path, "\n".join(lines))) == [
         f"is no YAML: more than 1000000 values ({tmp_path}/x.yaml)"
     ]
+
+
+def test_a_file_that_has_no_end() -> None:
+    assert problems(Path("/dev/zero")) == ["is larger than 16 MiB (/dev/zero)"]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

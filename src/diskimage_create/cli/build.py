@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diskimage_create.cli import options, report_error, stop_on_signals, version_option
-from diskimage_create.errors import BuildError, CommandFailed, ImageRejected, Problem
+from diskimage_create.errors import DiskImageError, Interrupted, Problem
 
 if TYPE_CHECKING:
     from diskimage_create.model import BuildPlan
@@ -81,18 +81,21 @@ def build(
 def _build_all(jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions) -> int:
     """Build one image after the other; returns the exit code of the first that could not be built."""
     from diskimage_create import pipeline, progress
+    from diskimage_create.prepare import prepare
 
     status = 0
-    for request, plan in jobs:
+    for number, (request, plan) in enumerate(jobs):
         if request.places:
             click.echo(f"image {plan.spec.output.name}", err=True)
         try:
+            if number:  # the images before it took their time, and it may be made of one of them
+                plan = prepare(request, to_build=True)
             with progress.display() as display:
                 options = replace(how, validate=how.validate and request.validate)
                 artifacts = pipeline.build(plan, request.host, display, options, partial(click.echo, err=True))
-        except (BuildError, CommandFailed, ImageRejected) as error:
+        except DiskImageError as error:
             # What another image is made of may be all right.
-            if not request.places:
+            if not request.places or isinstance(error, Interrupted):
                 raise
             code = report_error(error)
             status = status or code

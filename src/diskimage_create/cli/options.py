@@ -147,15 +147,25 @@ def _of_files(
         if command_line.options.get(name) is not None:
             problems.append(Problem("it cannot hold for several images", where(ctx, name), "say it in the file"))
     try:
-        found = imageconfig.read([Path(path).expanduser() for path in config], images)
+        found = imageconfig.read([Path(os.path.expanduser(path)) for path in config], images, problems)
     except InputError as error:
         raise InputError([*problems, *error.problems]) from None
-    place = Path(directory).expanduser()
-    kept = [image for image in found if not (skip and image.exists(place))]
-    for image in found:
-        if image not in kept:
-            click.echo(f"{place / image.name} exists: skipped", err=True)
-    return [request(image, command_line, place) for image in kept]
+    place = Path(os.path.expanduser(directory))
+    asked = [(image, request(image, command_line, place)) for image in found]
+    skipped = [image for image, each in asked if skip and image.exists(place, _first_type(each))]
+    for image in skipped:
+        click.echo(f"{place / image.name} exists: skipped", err=True)
+    return [each for image, each in asked if image not in skipped]
+
+
+def _first_type(request: Request) -> str:
+    """The first of the files that an image will be."""
+    from diskimage_create import profiles
+
+    given = str(request.options.get("type") or "").partition(",")[0]
+    name = str(request.options.get("profile"))
+    default = profiles.load(name).types[0] if name in profiles.names() else "qcow2"
+    return "initramfs" if "ramdisk" in (given, default) else given or default
 
 
 def _request(ctx: click.Context, options: dict[str, Any]) -> Request:

@@ -22,29 +22,32 @@ from diskimage_create.yamlfile import Document, Place
 __all__ = ["ConfiguredImage", "read"]
 
 
-def read(paths: Sequence[Path], wanted: Sequence[str] = ()) -> list[ConfiguredImage]:
+def read(paths: Sequence[Path], wanted: Sequence[str], problems: list[Problem]) -> list[ConfiguredImage]:
     """The images of configuration files, in the order in which they are first named.
 
-    :param wanted: names of images, when not all are
-    :raises InputError: with every problem of every file
+    :param wanted: names of images; none: all
+    :param problems: gets what is wrong with images, which are left out then
+    :raises InputError: files have not the right form; with every problem of every file
     """
-    problems: list[Problem] = []
-    documents = list(_documents(paths, problems))
+    wrong: list[Problem] = []
+    documents = list(_documents(paths, wrong))
     lists = [document for document in documents if isinstance(document.data, list)]
     if lists and len(lists) < len(documents):
         other = next(document for document in documents if document not in lists)
         hint = f"{other.path} is of TripleO's; build the two one after the other"
-        problems.append(Problem("is of diskimage-builder's format", str(lists[0].path), hint))
-    if problems:
-        raise InputError(problems)
-    merge = builders.merge if lists else _merge
-    images = merge(documents)
-    problems += [] if lists else [problem for image in images for problem in _without_distro(image)]
-    problems += [problem for image in images for problem in image.problems()]
+        wrong.append(Problem("is of diskimage-builder's format", str(lists[0].path), hint))
+    if wrong:
+        raise InputError(wrong)
+    images = builders.merge(documents) if lists else _merge(documents)
     problems += _unknown(wanted, images, paths)
-    if problems:
-        raise InputError(problems)
-    return [image for image in images if not wanted or image.name in wanted]
+    chosen = [image for image in images if not wanted or image.name in wanted]
+    good = []
+    for image in chosen:
+        found = [*([] if lists else _without_distro(image)), *image.problems()]
+        problems += found
+        if not found:
+            good.append(image)
+    return good
 
 
 def _documents(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Document]:

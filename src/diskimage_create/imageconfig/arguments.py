@@ -6,6 +6,7 @@ Source: ``diskimage_builder/lib/disk-image-create``, and its documentation for t
 from __future__ import annotations
 
 import getopt
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def parse(options: Iterable[str]) -> Arguments:
         try:
             words += shlex.split(option)
         except ValueError as error:
-            found.problems.append((f"option {option!r} cannot be split: {error}".lower(), "check its quotes"))
+            found.problems.append((f"option {option!r} cannot be split: {str(error).lower()}", "check its quotes"))
     try:
         pairs, rest = getopt.gnu_getopt(words, _SHORT, _LONG)
     except getopt.GetoptError as error:
@@ -96,7 +97,9 @@ def _take(option: str, value: str, found: Arguments) -> None:
         found.packages += [name for name in value.split(",") if name]
     elif option == "--image-extra-size":
         # Documented in GB; the variable is in MiB.
-        found.environment["DIB_IMAGE_EXTRA_SIZE"] = str(int(value) * 1024) if value.isdecimal() else value
+        found.environment["DIB_IMAGE_EXTRA_SIZE"] = (
+            str(int(value) * 1024) if re.fullmatch("[0-9]{1,6}", value) else value
+        )
     elif option in _REFUSED:
         found.problems.append((f"{option} cannot be among the options", _REFUSED[option]))
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import profiles
-from diskimage_create.imageconfig.image import ConfiguredImage
+from diskimage_create.imageconfig.image import ROOT_PASSWORD, ConfiguredImage
 from diskimage_create.model import DISK_TYPES, Source
 from diskimage_create.profiles import Profile
 from diskimage_create.request import Request
@@ -37,16 +37,23 @@ def request(image: ConfiguredImage, command_line: Request, directory: Path) -> R
         options[name] = (*options.get(name, ()), *given.pop(name, ()))
     options["output"] = str(directory / image.name)
     sources = {**dict.fromkeys(options, Source.CONFIG), **command_line.sources}
-    variables = image.environment
-    if "DIB_PASSWORD" in variables:
+    variables, environ = image.environment, dict(command_line.environ)
+    if image.profile is None:
+        # They would replace what makes the image what it is.
+        for name in ("DIB_ELEMENTS", "DIB_LOCAL_ELEMENTS"):
+            environ.pop(name, None)
+    environ |= variables
+    if ROOT_PASSWORD in image.elements:
+        options["root_password"] = environ.get("DIB_PASSWORD", "")
+    elif "DIB_PASSWORD" in variables:
         options["root_password"] = variables["DIB_PASSWORD"]
     return replace(
         command_line,
         options={**options, **given},
         sources={name: source for name, source in sources.items() if name in {*options, *given}},
-        environ={**command_line.environ, **variables},
+        environ=environ,
         variables=variables,
-        places={**_places(image), "output": "--output-directory"},
+        places={**_places(image), "output": "--output-directory", "root_password": image.where("elements")},
         kind=_kind(image) if image.profile is None else None,
         asked=tuple(image.command(command_line.host.arch, str(directory))) if image.profile is None else (),
         validate=image.values.get("validate", True),
@@ -66,7 +73,7 @@ def _options(image: ConfiguredImage) -> dict[str, Any]:
         options["type"] = image.type
     if files := image.values.get("ca_certificate"):
         options["ca_certificate"] = [
-            str(_directory(image) / path) for path in ([files] if isinstance(files, str) else files)
+            str(_directory(image, "ca_certificate") / path) for path in ([files] if isinstance(files, str) else files)
         ]
     return options
 
@@ -79,18 +86,23 @@ def _places(image: ConfiguredImage) -> dict[str, str]:
 
 def _beside(image: ConfiguredImage, profile: str) -> str:
     """The name of a profile; of its file, which is looked for beside the one that names it."""
-    return str(_directory(image) / profile) if os.sep in profile or profile.endswith((".yaml", ".yml")) else profile
+    return (
+        str(_directory(image, "profile") / profile)
+        if os.sep in profile or profile.endswith((".yaml", ".yml"))
+        else profile
+    )
 
 
-def _directory(image: ConfiguredImage) -> Path:
-    return Path(image.where().rpartition(":")[0]).absolute().parent
+def _directory(image: ConfiguredImage, key: str) -> Path:
+    """Where the file is that has the key."""
+    return Path(image.where(key).rpartition(":")[0]).absolute().parent
 
 
 def _kind(image: ConfiguredImage) -> Profile:
     """An image that names all its elements is a kind of its own."""
     system = _system(image)
-    password: list[Mapping[str, Any]] = [{"names": ["root-passwd"], "when": {"root_password": True}}]
-    elements = [name for name in image.elements if name != "root-passwd"]
+    password: list[Mapping[str, Any]] = [{"names": [ROOT_PASSWORD], "when": {"root_password": True}}]
+    elements = [name for name in image.elements if name != ROOT_PASSWORD]
     options = image.settings.get("mkfs_options")
     return Profile(
         name=image.name,
@@ -98,7 +110,7 @@ def _kind(image: ConfiguredImage) -> Profile:
         output=image.name,
         default_os=system["element"],
         operating_systems={system["element"]: system},
-        elements=[{"names": elements}, *(password if "root-passwd" in image.elements else ())],
+        elements=[{"names": elements}, *(password if ROOT_PASSWORD in image.elements else ())],
         size_gib=None,
         types=DISK_TYPES,
         arguments=[{"names": ["--mkfs-options", options]}] if options else (),

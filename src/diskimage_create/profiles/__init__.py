@@ -87,7 +87,7 @@ def directories(environ: Mapping[str, str]) -> list[Path]:
 
 def names(places: Iterable[Path] = (_HERE,)) -> list[str]:
     """The names of all profiles."""
-    return sorted({path.stem for place in places for path in place.glob("*.yaml")})
+    return sorted({path.stem for place in places for path in place.glob("*.yaml") if path.is_file()})
 
 
 def find(name: str, places: Iterable[Path] = (_HERE,)) -> Path | None:
@@ -190,14 +190,16 @@ def matches(condition: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> bo
     return True
 
 
-class _OrNothing(dict[str, Any]):
+class OrNothing(dict[str, Any]):
+    """Facts and variables; what is not set is empty."""
+
     def __missing__(self, name: str) -> str:
         return ""
 
 
 def chosen(entries: _Entries, facts: Mapping[str, Any]) -> list[str]:
     """The names of all entries whose conditions hold, with the facts filled in."""
-    known = _OrNothing(facts)
+    known = OrNothing(facts)
     texts = [
         name.format_map(known) for entry in entries if matches(entry.get("when"), facts) for name in entry["names"]
     ]

@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from diskimage_create import process
 from diskimage_create.errors import DiskImageError, InputError, Problem
@@ -301,9 +302,14 @@ class Saver:
             _drain(pipes)
 
     def _fill(self, stage: str, pipes: Iterator[Path], directory: Path) -> None:
+        said = self._said[stage]
         for pipe in pipes:
-            _compress(pipe, directory / f"{pipe.name.partition('.')[2]}.zst")
-        if not self._said[stage].result():
+            # Opened here, so that nothing waits for a writer when we are killed.
+            with pipe.open("rb") as content:
+                if said.done() and not said.result():
+                    raise _NotSavedError
+                _compress(content, directory / f"{pipe.name.partition('.')[2]}.zst")
+        if not said.result():
             raise _NotSavedError
         if not self._is_current():
             raise DiskImageError("an element has changed meanwhile")
@@ -313,11 +319,11 @@ class _NotSavedError(Exception):
     """The build did not come to the end of the stage, or has said why it is not saved."""
 
 
-def _compress(pipe: Path, target: Path) -> None:
-    # The build waits for this one: all processors. Opened here, so that nothing waits for a writer when we are killed.
-    with pipe.open("rb") as content:
-        fcntl.fcntl(content, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        process.run(["zstd", "--quiet", "-1", "--threads=0", "-o", target], stdin=content)
+def _compress(pipe: IO[bytes], target: Path) -> None:
+    with suppress(OSError):  # who has many pipes gets none that is larger
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    # The build waits for this one: all processors.
+    process.run(["zstd", "--quiet", "-1", "--threads=0", "-o", target], stdin=pipe)
 
 
 def _drain(pipes: Iterable[Path]) -> None:
