@@ -54,7 +54,7 @@ def build(root: Path, entries: list[tuple[list[str], str | None]]) -> None:
             elif what == "":
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.open("x").close()
-            elif path.parent.resolve().is_relative_to(root):  # not through another link, on the host
+            elif Path(os.path.realpath(path.parent)).is_relative_to(root):  # not through another link, on the host
                 path.symlink_to(what)
 
 
