@@ -11,9 +11,9 @@ from pathlib import Path
 
 from diskimage_create import process
 from diskimage_create.digests import sha256
-from diskimage_create.elements import builtin
+from diskimage_create.elements import are_unchanged, builtin
 from diskimage_create.errors import InputError, Problem
-from diskimage_create.model import IMAGE, STEPS, ImageSpec, Inputs, ResolvedElement
+from diskimage_create.model import IMAGE, STEPS, BuildPlan, ImageSpec, Inputs, ResolvedElement
 from diskimage_create.once import once
 
 #: Of variables that name a file of this host, those whose content is no input: caches, what builds leave, and the
@@ -102,6 +102,22 @@ def _bootstrap() -> dict[str, str]:
 def _program(name: str) -> str:
     path = process.which(name)
     return file_digest(Path(path)) if path else "not installed"
+
+
+def is_current(plan: BuildPlan) -> bool:
+    """Whether the elements of a plan, and the files that its variables name, are still what the plan says.
+
+    Of a file that a secret names only the keyed digest is known: it is not compared.
+    """
+    planned = plan.inputs[STEPS[0]]
+    try:
+        named = _named_files(plan.spec)
+    except InputError:
+        return False
+    keyed = {name for name, value in planned.items() if value.startswith("hmac-")}
+    before = {name: value for name, value in planned.items() if name.startswith("file:") and name not in keyed}
+    now = {name: value for name, value in named.items() if name not in keyed}
+    return before == now and are_unchanged(plan.resolved)
 
 
 def _named_files(spec: ImageSpec) -> dict[str, str]:

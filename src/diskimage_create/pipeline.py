@@ -24,9 +24,9 @@ from diskimage_create import build as builds
 from diskimage_create import docker, process, record, remote, requirements, snapshot, validate
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
+from diskimage_create.content import is_current
 from diskimage_create.dated import resolve_snapshot
 from diskimage_create.digests import sha256
-from diskimage_create.elements import are_unchanged
 from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
@@ -247,7 +247,7 @@ def _saving(job: _Job, stage: Entry | None, work: Workspace) -> Iterator[tuple[C
         variables = stages.resumed(job.plan, stage.path, stage.step, work.path / "elements")
     if job.options.offline:
         variables |= {"DIB_OFFLINE": "1", "UV_OFFLINE": "1"}
-    saver = stages.Saver(job.store, job.needs, work.path / "stages", partial(are_unchanged, job.plan.resolved))
+    saver = stages.Saver(job.store, job.needs, work.path / "stages", partial(is_current, job.plan))
     try:
         if job.options.keep:
             variables |= saver.want(stage.step if stage else None, job.plan.resolved)
@@ -269,8 +269,8 @@ def _store(job: _Job, finished: Sequence[Finished], results: Sequence[_Result], 
 
     needs = job.needs
     try:
-        if not are_unchanged(job.plan.resolved):
-            raise DiskImageError("an element has changed meanwhile")
+        if not is_current(job.plan):
+            raise DiskImageError("what it is made of has changed meanwhile")
         job.store.add(IMAGE, needs.label, needs.local, needs.remote, needs.asked, fill)
     except (OSError, DiskImageError) as error:
         job.say(f"warning: the image is not kept in the store: {error}")

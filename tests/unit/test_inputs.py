@@ -690,3 +690,21 @@ def test_a_setting_is_an_input_of_its_own() -> None:
     assert made["root"]["environment:A"] == "1"
     assert made["root"]["environment:B"] == keyed(KEY, "B", "2")
     assert made["install"] == {"tool:x": "1"}
+
+
+def test_a_plan_is_current_as_long_as_the_files_that_variables_name_are(tmp_path: Path) -> None:
+    named = tmp_path / "named"
+    named.write_text("one")
+    made = plan(
+        DEBIAN, {"DIB_SITE_FILE": str(named), "DIB_SITE_PLACE": str(tmp_path / "later"), "DIB_TOKEN": str(named)}
+    )
+    assert content.is_current(made)
+    named.write_text("two")
+    assert not content.is_current(made)
+    named.write_text("one")
+    assert content.is_current(made)
+    (tmp_path / "later").write_text("there now")
+    assert not content.is_current(made)
+    (tmp_path / "later").unlink()
+    named.unlink()
+    assert not content.is_current(made)

@@ -175,7 +175,7 @@ def test_an_image_of_elements_that_have_changed_meanwhile_is_not_kept(
         change()
         pipeline._store(job, [], [], log)
     assert [line.partition(":")[0] for line in builds.said[said:]] == ["warning", "warning"]
-    assert "the image is not kept in the store: an element has changed meanwhile" in builds.said[said]
+    assert "the image is not kept in the store: what it is made of has changed meanwhile" in builds.said[said]
     assert builds.store.entries() == []
     # Set right again, it is.
     hook.parent.mkdir(parents=True)

@@ -545,4 +545,4 @@ def test_no_stage_is_stored_of_elements_that_have_changed_meanwhile(store: Store
     assert [problem.partition(":")[0] for problem in saver.problems] == [
         f"the stage after {stage}.d is not kept" for stage in ("pre-install", "install")
     ]
-    assert saver.problems[0].endswith("an element has changed meanwhile")
+    assert saver.problems[0].endswith("what it is made of has changed meanwhile")

@@ -312,7 +312,7 @@ class Saver:
         if not said.result():
             raise _NotSavedError
         if not self._is_current():
-            raise DiskImageError("an element has changed meanwhile")
+            raise DiskImageError("what it is made of has changed meanwhile")
 
 
 class _NotSavedError(Exception):
