@@ -119,7 +119,7 @@ def _decoded(entry: Any) -> Credentials | None:
 
 @contextmanager
 def auth_file(access: Access) -> Iterator[Path]:
-    """A file of mode 0600 with the credentials, for programs that read one (containers-auth.json(5)); removed afterwards."""
+    """A file of mode 0600 with the credentials, for programs that read one (containers-auth.json(5))."""
     auths = {key: {"auth": credentials.basic} for key, credentials in access.credentials.items()}
     with tempfile.TemporaryDirectory(prefix="diskimage-create-") as directory:
         path = Path(directory) / "auth.json"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from diskimage_create.errors import RemoteError
 from diskimage_create.references import DOCKER_HUB, Reference
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Where Docker Hub's registry answers
 _HUB_HOST = "registry-1.docker.io"
 #: Seconds to connect, and to wait for more of an answer
-_TIMEOUT = (10.0, 60.0)
+_TIMEOUT = 30.0
 #: Times that a request is made again after 429, 5xx or a broken connection, and the longest wait that a registry
 #: may ask for with Retry-After (RFC 9110, 10.2.3), in seconds
 _RETRIES = 5
@@ -152,9 +152,10 @@ class Registries:
         :raises RemoteError: the registry refuses, or does not answer
         """
         try:
-            return self._ask(reference, lambda repository, _: sorted(repository.list_aliases()))
+            found: list[str] = self._ask(reference, lambda repository, _: sorted(repository.list_aliases()))
         except NotFound:
             return []
+        return found
 
     def repositories(self, host: str) -> list[str]:
         """All repositories of a registry, sorted.
@@ -182,14 +183,15 @@ class Registries:
         """A small blob, checked against its digest."""
 
         def read(repository: DXF, _: str) -> bytes:
-            content = b""
-            for chunk in repository.pull_blob(digest, chunk_size=2**16):
+            content = bytearray()
+            for chunk in cast(Iterable[bytes], repository.pull_blob(digest, chunk_size=2**16)):
                 content += chunk
                 if len(content) > _LARGEST:
                     raise RemoteError(f"{reference}: its configuration is larger than {_LARGEST >> 20} MiB")
-            return content
+            return bytes(content)
 
-        return self._ask(reference, read)
+        blob: bytes = self._ask(reference, read)
+        return blob
 
     def _ask(self, reference: Reference, ask: Callable[[DXF, str], Any]) -> Any:
         """One request about an image; a connection that breaks while the answer is read is tried again."""
@@ -228,8 +230,9 @@ class Registries:
 
         bundle = self._stack.enter_context(trusted(self._access, host))
         session = self._stack.enter_context(_session(self._connections))
-        insecure = host in self._access.insecure
-        plain = insecure and not _speaks_tls(session, host)
+        if insecure := host in self._access.insecure:
+            _silence_warnings()
+        plain = insecure and not _speaks_tls(host)
         verify: bool | str = False if insecure else str(bundle) if bundle else True
         name = _HUB_HOST if host == DOCKER_HUB else host
         base = DXFBase(name, _authenticator(self._access, host), insecure=plain, tlsverify=verify, timeout=_TIMEOUT)
@@ -264,6 +267,8 @@ def _session(connections: int) -> requests.Session:
 
     retry = Retry(
         total=_RETRIES,
+        connect=2,
+        other=0,  # certificates
         backoff_factor=0.5,
         backoff_jitter=0.2,
         status_forcelist=_RETRIED,
@@ -277,19 +282,28 @@ def _session(connections: int) -> requests.Session:
     return session
 
 
-def _speaks_tls(session: requests.Session, host: str) -> bool:
+def _silence_warnings() -> None:
+    """The user knows what urllib3 would say of each request without a known certificate."""
+    import urllib3
+
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+
+def _speaks_tls(host: str) -> bool:
     """Whether a registry that needs no TLS has it."""
     import requests
 
-    try:
-        with requests.get(f"https://{host}/v2/", timeout=_TIMEOUT, verify=False):
-            return True
-    except requests.RequestException:
-        return False
+    # The user said that nobody can vouch for it; nothing secret is sent, and nothing is tried twice.
+    with requests.Session() as session:
+        try:
+            session.get(f"https://{host}/v2/", timeout=_TIMEOUT, verify=False).close()
+        except requests.RequestException:
+            return False
+    return True
 
 
 def _authenticator(access: Access, host: str, repository: str = "") -> Callable[[DXFBase, requests.Response], None]:
-    """Answers a registry's 401: with Basic credentials, or a token that its token server gives for them or to anyone."""
+    """Answers a registry's 401: with Basic credentials, or with a token of its token server."""
 
     def authenticate(asking: DXFBase, response: requests.Response) -> None:
         credentials = access.credentials_for(host, repository)
