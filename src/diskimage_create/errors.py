@@ -46,6 +46,12 @@ class InputError(DiskImageError):
         self.problems = tuple(problems)
 
 
+class Findings(InputError):
+    """The input can be read, but is not as it should be. Carries every finding."""
+
+    exit_code = 1
+
+
 class HostError(DiskImageError):
     """This host lacks something that the job needs."""
 

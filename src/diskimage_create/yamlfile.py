@@ -22,6 +22,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MOST_NODES = 1_000_000
 _MOST_BYTES = 16 * 2**20
 _DEEPEST = 100
+#: A plain ``=``, which PyYAML resolves and has no constructor for; to everybody else it is text
+_VALUE = "tag:yaml.org,2002:value"
 _SCHEMAS = Path(__file__).parent / "schemas"
 #: JSON Schema's names of types, for people
 _TYPES = {
@@ -46,6 +48,8 @@ class Document:
     """Scalars as they are written: ``DIB_RELEASE: 9.0`` is ``9.0``"""
     repeated: tuple[tuple[int, str, str | None], ...] = ()
     """Keys that are there twice, or are no text: line, message, hint"""
+    node: yaml.Node | None = field(default=None, repr=False, compare=False)
+    """The same as YAML's nodes, for who writes it again as it was written; merge keys are resolved, aliases are not"""
 
     def where(self, *place: str | int) -> str:
         """``FILE:LINE`` of a place; of what is not there, that of what it would be in."""
@@ -161,7 +165,7 @@ def read(path: Path) -> Document:
         raise InputError([Problem(f"is no YAML: {' '.join(str(error).split())}", str(path))]) from None
     except RecursionError:  # an alias of what it is in
         raise InputError([Problem("is nested too deeply, or contains itself", str(path))]) from None
-    return Document(path, data, reader.lines, reader.texts, tuple(reader.repeated))
+    return Document(path, data, reader.lines, reader.texts, tuple(reader.repeated), node)
 
 
 def _refuse_depth(text: str) -> None:
@@ -190,6 +194,8 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(loader, item, (*place, index)) for index, item in enumerate(node.value)]
         self.texts[place] = node.value
+        if node.tag == _VALUE:
+            return node.value
         try:
             return loader.construct_object(node)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):

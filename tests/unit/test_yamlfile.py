@@ -43,6 +43,10 @@ def test_scalars_are_known_as_they_are_written(text: str, tmp_path: Path) -> Non
     assert document.data == yaml.safe_load(f"a: {text}")
 
 
+def test_an_equals_sign_is_text(tmp_path: Path) -> None:
+    assert yamlfile.read(written(tmp_path, "a: =\n")).data == {"a": "="}
+
+
 def test_anchors_and_merge_keys(tmp_path: Path) -> None:
     text = "a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\nc: *a\n"
     document = yamlfile.read(written(tmp_path, text))

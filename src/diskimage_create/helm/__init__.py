@@ -1,0 +1,1 @@
+"""OpenStack-Helm: values of charts, and the images that they name."""
