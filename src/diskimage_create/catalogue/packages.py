@@ -25,8 +25,7 @@ _FAMILIES = {
 }
 #: What ``--os`` can be: a distribution of pkg-map
 DISTRIBUTIONS = tuple(sorted(name for names in _FAMILIES.values() for name in names))
-#: What reading a list may raise
-#: PyYAML lets the errors of its constructors through: a tag can say that a text is a date.
+#: What reading a list may raise; PyYAML lets the errors of its constructors through (a tag says that a text is a date).
 UNREADABLE = (
     *(OSError, ValueError, RecursionError, yaml.YAMLError),
     *(AttributeError, IndexError, KeyError, TypeError),

@@ -29,7 +29,9 @@ COMMANDS = MappingProxyType(
         "doctor": "Show what this host has, and lacks, for building.",
     }
 )
-_HELP_OPTIONS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_HELP_OPTIONS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+#: Of every command: each option can be set as DISKIMAGE_CREATE_<LONG_NAME>
+CONTEXT: dict[str, Any] = {"auto_envvar_prefix": "DISKIMAGE_CREATE", **_HELP_OPTIONS}
 
 EXIT_CODES = """\b
 Exit codes: 0 done; 1 findings; 2 bad usage or input; 3 this host lacks something;

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diskimage_create.cli import options, report_error, stop_on_signals, version_option
+from diskimage_create.cli import CONTEXT, options, report_error, stop_on_signals, version_option
 from diskimage_create.errors import DiskImageError, Interrupted, Problem
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diskimage_create.request import Request
 
 
-@click.command(context_settings=options.CONTEXT)
+@click.command(context_settings=CONTEXT)
 @options.image_options
 @version_option
 @click.option("--no-validate", is_flag=True, help="Do not check the image.")

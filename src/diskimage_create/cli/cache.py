@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from diskimage_create.cli import format_option
-from diskimage_create.cli.options import CONTEXT, age, where
+from diskimage_create.cli import CONTEXT, format_option
+from diskimage_create.cli.options import age, where
 from diskimage_create.errors import InputError, Problem
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from diskimage_create.cli.options import CONTEXT
+from diskimage_create.cli import CONTEXT
 
 
 @click.group(context_settings=CONTEXT)

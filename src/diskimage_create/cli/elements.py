@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diskimage_create.cli import format_option
+from diskimage_create.cli import CONTEXT, format_option
 
 if TYPE_CHECKING:
     from diskimage_create.catalogue import Catalogue
-
-_CONTEXT: dict[str, Any] = {
-    "auto_envvar_prefix": "DISKIMAGE_CREATE",
-    "help_option_names": ["-h", "--help"],
-    "max_content_width": 110,
-}
 
 path_option = click.option(
     "--path",
@@ -44,7 +38,7 @@ def image_options(function: Any) -> Any:
     return function
 
 
-@click.group(context_settings=_CONTEXT)
+@click.group(context_settings=CONTEXT)
 def elements() -> None:
     """List, show, draw and check elements: ours, yours, and those of every installed package.
 
@@ -57,7 +51,7 @@ def elements() -> None:
     """
 
 
-@elements.command("list", context_settings=_CONTEXT)
+@elements.command("list", context_settings=CONTEXT)
 @click.argument("pattern", required=False)
 @path_option
 @format_option
@@ -85,7 +79,7 @@ def list_elements(pattern: str | None, path: tuple[str, ...], output_format: str
     click.echo(f"{len(entries)} element{'' if len(entries) == 1 else 's'}", err=True)
 
 
-@elements.command(context_settings=_CONTEXT)
+@elements.command(context_settings=CONTEXT)
 @click.argument("name")
 @path_option
 @click.option("-i", "--os", metavar="NAME", help="Show packages as this distribution names them, e.g. debian.")
@@ -128,7 +122,7 @@ def _distribution(name: str | None) -> str | None:
 _GRAPH_FORMATS = ("text", "dot", "svg", "json")
 
 
-@elements.command(context_settings=_CONTEXT)
+@elements.command(context_settings=CONTEXT)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @path_option
 @image_options
@@ -198,7 +192,7 @@ def _of_profile(
     return catalogues.read(place for place in everywhere if place.path in used), images.wanted(plan)
 
 
-@elements.command(context_settings=_CONTEXT)
+@elements.command(context_settings=CONTEXT)
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
     *("--path", "path"),

@@ -13,18 +13,12 @@ import click
 from click.core import ParameterSource
 
 from diskimage_create import host
+from diskimage_create.cli import CONTEXT
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Source
 from diskimage_create.request import Request
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-#: Every option can be set as DISKIMAGE_CREATE_<LONG_NAME>
-CONTEXT: dict[str, Any] = {
-    "auto_envvar_prefix": "DISKIMAGE_CREATE",
-    "help_option_names": ["-h", "--help"],
-    "max_content_width": 110,
-}
 
 _OPTIONS = (
     click.option("-a", "--arch", metavar="ARCH", help="i386, amd64, armhf, arm64, aarch64 or ppc64le.  [the host's]"),

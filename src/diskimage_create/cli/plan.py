@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diskimage_create.cli import format_option, options
+from diskimage_create.cli import CONTEXT, format_option, options
 from diskimage_create.errors import Problem
 from diskimage_create.model import BuildPlan
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diskimage_create.store.reuse import Why
 
 
-@click.command(context_settings=options.CONTEXT)
+@click.command(context_settings=CONTEXT)
 @options.image_options
 @click.option("--why", is_flag=True, help="Show what differs from what is stored, and what will be reused.")
 @format_option
