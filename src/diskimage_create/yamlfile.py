@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -53,9 +53,10 @@ class Document:
 
     def where(self, *place: str | int) -> str:
         """``FILE:LINE`` of a place; of what is not there, that of what it would be in."""
-        return f"{self.path}:{self._line(place)}"
+        return f"{self.path}:{self.line(place)}"
 
-    def _line(self, place: Place) -> int:
+    def line(self, place: Place) -> int:
+        """The line of a place, from 1; of what is not there, that of what it would be in."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
@@ -70,7 +71,7 @@ class Document:
         errors = _validator(schema, definition).iter_errors(self.data)
         for error in (meant for each in errors for meant in _meant(each)):
             top: Place = tuple(error.absolute_path)
-            found += [(self._line((*top, *more)), message, hint) for more, message, hint in _explained(error)]
+            found += [(self.line((*top, *more)), message, hint) for more, message, hint in _explained(error)]
         order = sorted(found, key=lambda entry: entry[:2])
         return [Problem(message, f"{self.path}:{line}", hint) for line, message, hint in order]
 
@@ -140,21 +141,42 @@ def read(path: Path) -> Document:
 
     :raises InputError: it cannot be read, or is no YAML
     """
+    (document,) = _documents(path, text_of(path), single=True)
+    return document
+
+
+def read_all(path: Path, prepare: Callable[[str], str] = str) -> list[Document]:
+    """Read a file of any number of YAML documents; of those that are empty, nothing.
+
+    :param prepare: makes YAML of the file's text; may not change where lines end
+    :raises InputError: it cannot be read, or is no YAML
+    """
+    return [each for each in _documents(path, prepare(text_of(path)), single=False) if each.data is not None]
+
+
+def text_of(path: Path) -> str:
+    """The text of a file.
+
+    :raises InputError: it cannot be read, is too large, or is no UTF-8
+    """
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_BYTES + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError([Problem(f"cannot be read: {reason}", str(path))]) from None
     if len(text) > _MOST_BYTES:
         raise InputError([Problem(f"is larger than {_MOST_BYTES >> 20} MiB", str(path))])
-    reader = _Reader()
+    return text
+
+
+def _documents(path: Path, text: str, *, single: bool) -> list[Document]:
     try:
         _refuse_depth(text)
         loader = _Loader(text)
         try:
-            node = loader.get_single_node()
-            data = None if node is None else reader.value(loader, node, ())
+            nodes = [loader.get_single_node()] if single else _nodes(loader)
+            return [_document(path, loader, node) for node in nodes]
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -165,6 +187,16 @@ def read(path: Path) -> Document:
         raise InputError([Problem(f"is no YAML: {' '.join(str(error).split())}", str(path))]) from None
     except RecursionError:  # an alias of what it is in
         raise InputError([Problem("is nested too deeply, or contains itself", str(path))]) from None
+
+
+def _nodes(loader: Any) -> Iterator[yaml.Node]:
+    while loader.check_node():
+        yield loader.get_node()
+
+
+def _document(path: Path, loader: Any, node: yaml.Node | None) -> Document:
+    reader = _Reader()
+    data = None if node is None else reader.value(loader, node, ())
     return Document(path, data, reader.lines, reader.texts, tuple(reader.repeated), node)
 
 

@@ -1,1 +1,1 @@
-"""OpenStack-Helm: values of charts, and the images that they name."""
+"""Container images and values of Helm charts, as OpenStack-Helm writes them."""
