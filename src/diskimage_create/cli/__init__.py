@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 from click_default_group import DefaultGroup
 
-from diskimage_create.errors import DiskImageError, InputError, Interrupted, Problem
+from diskimage_create.errors import DiskImageError, Interrupted, Problem, Problems
 
 #: Command -> what ``--help`` says of it; its module and function have its name
 COMMANDS = MappingProxyType(
@@ -161,7 +161,7 @@ def stop_on_signals() -> None:
 def report_error(error: BaseException) -> int:
     """Print an error as ``error: WHAT (WHERE)`` and ``hint: WHAT TO DO``; returns the exit status."""
     match error:
-        case InputError():
+        case Problems():
             _print(error.problems)
             return error.exit_code
         case DiskImageError():
