@@ -23,6 +23,7 @@ COMMANDS = MappingProxyType(
         "plan": "Show what would be built, and with what.",
         "validate": "Check an image through a read-only mount.",
         "elements": "List, show, draw and check elements.",
+        "images": "Check the container images that charts and other files name.",
         "diff": "Show what changed between two images or records.",
         "cache": "List, remove and verify what builds have stored.",
         "config": "Print the JSON Schema of configuration files.",
