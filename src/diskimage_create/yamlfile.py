@@ -22,6 +22,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MOST_NODES = 1_000_000
 _MOST_BYTES = 16 * 2**20
 _DEEPEST = 100
+_MERGE = "tag:yaml.org,2002:merge"
 #: A plain ``=``, which PyYAML resolves and has no constructor for; to everybody else it is text
 _VALUE = "tag:yaml.org,2002:value"
 _SCHEMAS = Path(__file__).parent / "schemas"
@@ -209,6 +210,23 @@ def _refuse_depth(text: str) -> None:
             raise yaml.YAMLError("it is nested too deeply")
 
 
+def _merge(loader: Any, node: yaml.MappingNode) -> None:
+    """Put what ``<<`` merges in before the mapping's own keys, which win.
+
+    Each key is kept once, so that merging the same mapping again and again makes nothing larger.
+    """
+    merged = [value for key, value in node.value if key.tag == _MERGE]
+    if not merged:
+        return
+    for value in merged:
+        for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if isinstance(each, yaml.MappingNode):
+                _merge(loader, each)
+    loader.flatten_mapping(node)
+    last = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
+    node.value = list(last.values())
+
+
 class _Reader:
     """Makes values of YAML's nodes, and remembers where they were."""
 
@@ -236,7 +254,7 @@ class _Reader:
 
     def _mapping(self, loader: Any, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         self._complain_of_doubles(node)
-        loader.flatten_mapping(node)  # "<<": what is merged in stands before the mapping's own keys
+        _merge(loader, node)
         made: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -251,7 +269,7 @@ class _Reader:
         seen: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 if key.value in seen:
                     hint = f"it is also on line {seen[key.value]}; YAML would silently take the last one"
                     self.repeated.append((line, f"key {key.value!r} is there twice", hint))

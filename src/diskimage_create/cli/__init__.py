@@ -23,6 +23,7 @@ COMMANDS = MappingProxyType(
         "plan": "Show what would be built, and with what.",
         "validate": "Check an image through a read-only mount.",
         "elements": "List, show, draw and check elements.",
+        "images": "Check, pin and mirror the container images that charts and other files name.",
         "values": "Values of OpenStack-Helm's charts: split, amphora.",
         "diff": "Show what changed between two images or records.",
         "cache": "List, remove and verify what builds have stored.",

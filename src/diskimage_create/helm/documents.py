@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create.helm import placeholders
-from diskimage_create.helm.model import Kind, Layout, Section, Used, Word
+from diskimage_create.helm.model import Kind, Layout, Policy, Section, Used, Word
 from diskimage_create.references import InvalidReference, Reference, parse
 from diskimage_create.yamlfile import Document, Place
 
@@ -22,12 +22,10 @@ _PARAMETER = re.compile(r"(?:Container|Docker)\w*Image")
 _CONTAINERS = re.compile(r"containers?|sidecars?", re.IGNORECASE)
 
 
-def used(
-    text: str, file: Path, line: int, place: Place, kind: Kind, key: str, chart: str | None = None, document: int = 0
-) -> Used:
-    """A reference, or what should be one."""
+def used(text: str, file: Path, line: int, kind: Kind, key: str, chart: str | None = None) -> Used:
+    """A reference, or what should be one, of a file that has no keys."""
     reference, error = _parsed(text)
-    return Used(text, reference, error, file, line, place, kind, key, chart, document)
+    return Used(text, reference, error, file, line, (), kind, key, chart)
 
 
 def _parsed(text: str) -> tuple[Reference | None, str | None]:
@@ -50,7 +48,7 @@ class Reading:
         """
         self.images: list[Used] = []
         self.sections: list[Section] = []
-        self.pull_policies: list[Word] = []
+        self.pull_policies: list[Policy] = []
         self._document, self._chart, self._number = document, chart, number
         match document.data:
             case dict() as data:
@@ -106,7 +104,7 @@ class Reading:
         return len(place) == 1 and not self._flat_root and any("/" in each or ":" in each for each in texts)
 
     def _section(self, value: dict[str, Any], place: Place) -> None:
-        chart = str(place[-2]) if len(place) > 1 else self._chart
+        chart = placeholders.unmask(str(place[-2])) if len(place) > 1 else self._chart
         layout = Layout.TAGS if "tags" in value else Layout.FLAT
         within = (*place, "tags") if layout is Layout.TAGS else place
         entries = (value["tags"] if layout is Layout.TAGS else value) or {}
@@ -119,11 +117,11 @@ class Reading:
             keys.append(self._word(key, (*within, key)))
             if text is not None:
                 self._add(text, (*within, key), Kind.VALUES, key, chart)
-        policy = self._policy(value, (*place, PULL_POLICY))
+        policy = self._policy(value, (*place, PULL_POLICY), chart)
         excluded = self._excluded(value.get(_LOCAL_REGISTRY), (*place, _LOCAL_REGISTRY))
         file, line = self._document.path, self._document.line(place)
         self.sections.append(
-            Section(file, line, place, layout, chart, tuple(keys), policy, tuple(excluded), self._number)
+            Section(file, line, _real(place), layout, chart, tuple(keys), policy, tuple(excluded), self._number)
         )
 
     def _excluded(self, local: Any, place: Place) -> Iterator[Word]:
@@ -132,13 +130,14 @@ class Reading:
             if isinstance(key, str):
                 yield self._word(key, (*place, "exclude", index))
 
-    def _policy(self, holder: dict[str, Any], place: Place) -> Word | None:
+    def _policy(self, holder: dict[str, Any], place: Place, chart: str | None) -> Policy | None:
         value = holder.get(str(place[-1]))
         if value is None:
             return None
         word = self._word(value if isinstance(value, str) else self._written(place), place)
-        self.pull_policies.append(word)
-        return word
+        policy = Policy(word.text, word.line, word.place, self._document.path, chart)
+        self.pull_policies.append(policy)
+        return policy
 
     def _container(self, data: dict[str, Any], place: Place) -> None:
         """A mapping that has an ``image``: a container of a list, or something else that runs one."""
@@ -148,23 +147,26 @@ class Reading:
             return
         name = data.get("name")
         self._add(value, here, Kind.CONTAINER, name if isinstance(name, str) else str(place[-1] if place else "image"))
-        self._policy(data, (*place, "imagePullPolicy"))
+        self._policy(data, (*place, "imagePullPolicy"), self._chart)
 
     def _add(self, value: Any, place: Place, kind: Kind, key: str, chart: str | None = None) -> None:
-        chart = chart or self._chart
         line, file = self._document.line(place), self._document.path
         text = placeholders.unmask(value if isinstance(value, str) else self._written(place))
-        if isinstance(value, str):
-            self.images.append(used(text, file, line, place, kind, key, chart, self._number))
-        else:
-            error = "it is no text: put it in quotation marks" if text else "it is no text"
-            self.images.append(Used(text, None, error, file, line, place, kind, key, chart, self._number))
+        reference, error = _parsed(text)
+        if not isinstance(value, str):
+            reference, error = None, "it is no text: put it in quotation marks" if text else "it is no text"
+        key, chart = placeholders.unmask(key), chart or self._chart
+        self.images.append(Used(text, reference, error, file, line, _real(place), kind, key, chart, self._number))
 
     def _written(self, place: Place) -> str:
         return self._document.texts.get(place, "")
 
     def _word(self, text: str, place: Place) -> Word:
-        return Word(placeholders.unmask(text), self._document.line(place), place)
+        return Word(placeholders.unmask(text), self._document.line(place), _real(place))
+
+
+def _real(place: Place) -> Place:
+    return tuple(placeholders.unmask(part) if isinstance(part, str) else part for part in place)
 
 
 def _is_reference(value: Any, *, strict: bool) -> bool:

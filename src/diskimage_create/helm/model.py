@@ -74,6 +74,14 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Policy(Word):
+    """When an image is pulled: of a section, or of a container."""
+
+    file: Path
+    chart: str | None
+
+
+@dataclass(frozen=True)
 class Section:
     """An ``images`` section of values."""
 
@@ -85,7 +93,7 @@ class Section:
     chart: str | None
     keys: tuple[Word, ...]
     """The names of the images, those that have none (null) too"""
-    pull_policy: Word | None = None
+    pull_policy: Policy | None = None
     excluded: tuple[Word, ...] = ()
     """``local_registry.exclude``: the names of images that a local registry does not have"""
     document: int = 0
@@ -127,8 +135,8 @@ class Found:
 
     images: tuple[Used, ...]
     sections: tuple[Section, ...]
-    pull_policies: tuple[tuple[Path, Word], ...]
-    """Every pull policy, those of sections and those of containers, with its file"""
+    pull_policies: tuple[Policy, ...]
+    """Those of sections, and those of containers"""
     charts: tuple[Chart, ...]
     """Charts that were asked for, and those that files which were asked for belong to"""
     problems: tuple[Problem, ...]

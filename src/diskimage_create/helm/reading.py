@@ -12,7 +12,7 @@ from diskimage_create import yamlfile
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.helm import placeholders, templates
 from diskimage_create.helm.documents import Reading, used
-from diskimage_create.helm.model import Chart, Found, Kind, Section, Template, Used, Word
+from diskimage_create.helm.model import Chart, Found, Kind, Policy, Section, Template, Used
 
 _CHART = "Chart.yaml"
 _VALUES = "values.yaml"
@@ -51,7 +51,7 @@ class _File:
 class _Reader:
     images: list[Used] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
-    policies: list[tuple[Path, Word]] = field(default_factory=list)
+    policies: list[Policy] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     charts: dict[Path, Chart] = field(default_factory=dict)
     """By the absolute directory"""
@@ -130,6 +130,7 @@ class _Reader:
 
     def _yaml(self, path: Path, chart: str | None) -> None:
         """:raises InputError: the file cannot be read, or is no YAML"""
+        self.values[_absolute(path)] = ()
         sections: list[Section] = []
         for number, document in enumerate(yamlfile.read_all(path, placeholders.mask)):
             for line, message, hint in document.repeated:
@@ -137,7 +138,7 @@ class _Reader:
             reading = Reading(document, chart, number)
             self.images += reading.images
             sections += reading.sections
-            self.policies += [(path, word) for word in reading.pull_policies]
+            self.policies += reading.pull_policies
         self.sections += sections
         self.values[_absolute(path)] = tuple(sections)
 
@@ -156,7 +157,7 @@ class _Reader:
         for number, line in enumerate(yamlfile.text_of(path).splitlines(), 1):
             text = line.partition("#")[0].strip()
             if text:
-                self.images.append(used(text, path, number, (), Kind.LIST, str(number)))
+                self.images.append(used(text, path, number, Kind.LIST, str(number)))
 
 
 def _absolute(path: Path) -> Path:

@@ -40,7 +40,7 @@ def images(template: Template, chart: str | None) -> Iterator[Used]:
         text = _literal(match["value"], partial=template.partial)
         if text:
             line = template.code.count("\n", 0, match.start("value")) + 1
-            yield used(text, template.path, line, ("image",), Kind.TEMPLATE, "image", chart)
+            yield used(text, template.path, line, Kind.TEMPLATE, "image", chart)
 
 
 def _literal(value: str, *, partial: bool) -> str | None:
