@@ -76,7 +76,8 @@ def pin(
     from diskimage_create.helm import pinning, selecting
     from diskimage_create.registries import Registries
 
-    template = pinning.template_of(by)
+    digest_only = reference_format == "digest"
+    template = pinning.template_of(by, digest_only=digest_only)
     selection = selecting.select(paths)
     selecting.refuse_to_replace(selection, output, lock)
     known = pinning.read_lock(lock or Path(_LOCK)) if check else {}
@@ -87,7 +88,7 @@ def pin(
         return _tell_drift(list(pinning.drift(known, looked, selection)), error, len(looked.pins))
     if error and not keep_going:
         raise error
-    override = pinning.override(looked, selection, digest_only=reference_format == "digest")
+    override = pinning.override(looked, selection, digest_only=digest_only)
     _put(pinning.override_text(override), output)
     if lock:
         _put(pinning.lock_text(looked.pins), lock)

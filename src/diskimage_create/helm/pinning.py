@@ -62,10 +62,11 @@ class Looked:
         return Findings(problems) if unknown else RemoteProblems(problems)
 
 
-def template_of(by: str) -> str | None:
+def template_of(by: str, *, digest_only: bool = False) -> str | None:
     """The template of labels in ``label:TEMPLATE``; None for ``digest``.
 
-    :raises InputError: it is neither
+    :param digest_only: references without a tag are wanted
+    :raises InputError: it is neither, or there would be no tag
     """
     if by == "digest":
         return None
@@ -74,7 +75,10 @@ def template_of(by: str) -> str | None:
             [Problem(f"images cannot be pinned by {by!r}", "--by", "digest, or label:{version}-{release}")]
         )
     template = by.removeprefix(_LABEL)
-    if problems := list(labels.problems(template, "--by")):
+    problems = list(labels.problems(template, "--by"))
+    if digest_only:
+        problems.append(Problem("labels make tags, and references without a tag are wanted", "--by and --format"))
+    if problems:
         raise InputError(problems)
     return template
 

@@ -28,8 +28,8 @@ class Selection:
     """Those whose reference is complete"""
     unfinished: tuple[Used, ...]
     """Those of which a part is filled in later"""
-    named: frozenset[Path]
-    """Files that the user named, not a directory that they are in"""
+    named: Mapping[Path, int]
+    """Files that the user named, not a directory that they are in, and which of the paths they are"""
     charts: Mapping[Path, str]
     """The names of charts, by their directories"""
 
@@ -63,7 +63,7 @@ def select(paths: Sequence[Path]) -> Selection:
         raise InputError(problems)
     images = tuple(image for image in found.images if image.reference is not None)
     unfinished = tuple(image for image in found.images if image.unfinished)
-    named = frozenset(_absolute(path) for path in paths if not path.is_dir())
+    named = {_absolute(path): number for number, path in enumerate(paths) if not path.is_dir()}
     charts = {_absolute(chart.directory): chart.name for chart in found.charts}
     return Selection(found, images, unfinished, named, charts)
 
@@ -113,14 +113,16 @@ class Override:
 def override(selection: Selection, replaced: Mapping[Used, str], kinds: Iterable[Kind]) -> Override:
     """An override with the new references of images.
 
-    Helm merges mappings key by key, and takes later files over earlier ones: so does this with files that were named.
-    Of a chart that was not taken apart into files, ``values.yaml`` counts; what else it has are alternatives.
+    Helm merges mappings key by key, and takes later files over earlier ones: so does this with files that were named,
+    which come after those that only a directory was named of. Of a chart's directory ``values.yaml`` counts; what else
+    it has are alternatives.
 
     :param replaced: the new reference of each image that gets one
     :param kinds: what can be overridden by whoever reads the override
     :raises InputError: two files that nobody named say different things of one place
     """
     chosen = [image for image in selection.images if image in replaced and _counts(image, selection)]
+    chosen.sort(key=lambda image: selection.named.get(_absolute(image.file), -1))
     patched = [image for image in chosen if image.kind in kinds and _patchable(image.place)]
     owners = {image: _owner(image.file, selection.charts) for image in patched}
     several = len(set(owners.values())) > 1
@@ -175,9 +177,9 @@ def _homeless(owners: Mapping[Used, str | None]) -> Iterator[Problem]:
 def _clash(earlier: Used | None, image: Used, replaced: Mapping[Used, str], selection: Selection) -> list[Problem]:
     if earlier is None or earlier.file == image.file or replaced[earlier] == replaced[image]:
         return []
-    if all(_absolute(each.file) in selection.named for each in (earlier, image)):
+    if _absolute(image.file) in selection.named:
         return []
-    hint = "name the files one by one: the later one wins, as with helm's --values"
+    hint = "name the file that counts: it wins, as with helm's --values"
     return [Problem(f"{key(image)} is {image.text}, and {earlier.text} in {where(earlier)}", where(image), hint)]
 
 
