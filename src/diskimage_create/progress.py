@@ -55,6 +55,19 @@ class Display(Protocol):
         """Time passes."""
 
 
+class Transfers(Protocol):
+    """Shows work on several images at once."""
+
+    def begin(self, name: str, total: int) -> None:
+        """Work on an image begins: ``total`` parts (layers, steps) of it."""
+
+    def advance(self, name: str, done: int) -> None:
+        """So many of its parts are done."""
+
+    def end(self, name: str, outcome: str) -> None:
+        """It is over: ``outcome`` in a word, or a sentence."""
+
+
 class Lines:
     """A line a step, for logs and pipes."""
 
