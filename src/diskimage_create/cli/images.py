@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from diskimage_create.cli import CONTEXT
-from diskimage_create.cli.images_override import pin
+from diskimage_create.cli.images_override import mirror, pin
 
 if TYPE_CHECKING:
     from diskimage_create.helm.lint import Finding
@@ -25,10 +25,12 @@ def images() -> None:
     Examples:
       diskimage-create images lint ./openstack-helm
       diskimage-create images pin heat/values.yaml -o heat-pinned.yaml
+      diskimage-create images mirror heat/values.yaml --to registry.example.com:5000 -o heat-mirror.yaml
     """
 
 
 images.add_command(pin)
+images.add_command(mirror)
 
 
 @images.command(context_settings=CONTEXT)

@@ -11,9 +11,13 @@ from diskimage_create.cli import CONTEXT
 from diskimage_create.cli.registry_options import access, registry_options
 
 if TYPE_CHECKING:
+    from diskimage_create.helm.mirroring import Plan
     from diskimage_create.helm.selecting import Override, Selection
+    from diskimage_create.registries import Access
 
 _LOCK = "images.lock.yaml"
+#: Look-ups at a time: small questions, whose answers take a round trip each
+_CONNECTIONS = 24
 paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 output_option = click.option(
     *("-o", "--output", "output"),
@@ -81,7 +85,7 @@ def pin(
     selection = selecting.select(paths)
     selecting.refuse_to_replace(selection, output, lock)
     known = pinning.read_lock(lock or Path(_LOCK)) if check else {}
-    with Registries(access(registry)) as registries:
+    with Registries(access(registry), _CONNECTIONS) as registries:
         looked = pinning.look_up(selection.uses(), registries, template)
     error = looked.error(selection)
     if check:
@@ -96,6 +100,87 @@ def pin(
     if error:
         raise error
     return 0
+
+
+@click.command(context_settings=CONTEXT)
+@paths_argument
+@click.option(
+    "--to",
+    required=True,
+    metavar="HOST[:PORT][/NS]",
+    help="Copy the images there.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["keep-host", "strip-host"]),
+    default="keep-host",
+    help="Whether the source's registry is a part of the new name.  [keep-host]",
+)
+@click.option(
+    "--emit",
+    "form",
+    type=click.Choice(["helm", "tripleo-env", "skopeo-sync"]),
+    default="helm",
+    help="What to write: an override of values, a TripleO environment file, or the list for 'skopeo sync'.  [helm]",
+)
+@output_option
+@click.option("--respect-exclude", is_flag=True, help="Leave out what local_registry.exclude of a chart names.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=4, metavar="NUMBER", help="Copies at a time.  [4]")
+@click.option("--dry-run", is_flag=True, help="Say what would be copied, and print what would be written.")
+@registry_options
+def mirror(
+    paths: tuple[Path, ...],
+    to: str,
+    layout: str,
+    form: str,
+    output: Path | None,
+    respect_exclude: bool,
+    jobs: int,
+    dry_run: bool,
+    **registry: Any,
+) -> int:
+    """Copy images into a registry, and make an override that takes them from there.
+
+    All architectures are copied, and digests stay what they are. Images that are there already are left alone, and so
+    are names that begin with the registry's. The override is written when everything has been copied. Exits with 1
+    for images that an override cannot replace, with 6 where a copy failed.
+
+    \b
+    Examples:
+      diskimage-create images mirror heat/values.yaml --to registry.example.com:5000 -o heat-mirror.yaml
+      diskimage-create images mirror ./openstack-helm --to registry.example.com/osh --layout strip-host --dry-run
+    """
+    from diskimage_create.errors import Findings
+    from diskimage_create.helm import mirroring, selecting
+
+    selection = selecting.select(paths)
+    selecting.refuse_to_replace(selection, output)
+    allowed = access(registry)
+    target = mirroring.target(to, keep_host=layout == "keep-host")
+    plan = mirroring.plan(selection, target, respect_exclude=respect_exclude)
+    emitted = mirroring.emit(selection, plan, target, mirroring.Emit(form), allowed.insecure)
+    if dry_run:
+        for move in plan.moves:
+            click.echo(f"would copy {move.source} to {move.destination}", err=True)
+    else:
+        _copy(plan, allowed, jobs)
+    _put(emitted.text, None if dry_run else output)
+    _tell_rest(selection, emitted.override)
+    if emitted.left:
+        raise Findings(mirroring.unpatched(emitted.left, plan.names))
+    return 0
+
+
+def _copy(plan: Plan, allowed: Access, jobs: int) -> None:
+    from collections import Counter
+
+    from diskimage_create.helm import mirroring
+    from diskimage_create.registries import Registries
+
+    with Registries(allowed) as registries:
+        copied = mirroring.copy(plan, registries, jobs)
+    counts = Counter(str(each.status) for each in copied)
+    click.echo(f"{counts['copied']} images copied, {counts['present']} were there already", err=True)
 
 
 def _tell_drift(lines: list[str], error: Exception | None, checked: int) -> int:
@@ -125,6 +210,13 @@ def _tell(selection: Selection, override: Override) -> None:
     for image in override.left:
         reason = "an override cannot replace what is in a list or a template"
         click.echo(f"note: {key(image)} ({where(image)}) stays {image.text}: {reason}", err=True)
+    _tell_rest(selection, override)
+
+
+def _tell_rest(selection: Selection, override: Override) -> None:
+    """Images that nobody can look up, and files that were not counted."""
+    from diskimage_create.helm.selecting import key, where
+
     for image in selection.unfinished:
         click.echo(f"note: {key(image)} ({where(image)}) stays {image.text}: a part of it is filled in later", err=True)
     if override.alternatives:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from diskimage_create.errors import InputError, Problem
+from diskimage_create.errors import InputError, Problem, RemoteProblems
 from diskimage_create.helm import selecting
 from diskimage_create.helm.model import Kind, Used
 from diskimage_create.helm.selecting import Selection, full, keys, where
 from diskimage_create.helm.writing import as_yaml
+from diskimage_create.progress import Transfers
 from diskimage_create.references import InvalidReference, Reference, is_host, parse
-from diskimage_create.yamlfile import Place
+from diskimage_create.registries import Registries
+from diskimage_create.registries.copying import Copied, Copy, Status, copy_all
 
 _HEAD = "# Made by 'diskimage-create images mirror --to {to}'."
 _PARAMETERS = "parameter_defaults"
@@ -168,6 +170,25 @@ def _clashes(moves: Sequence[Move]) -> Iterator[Problem]:
             yield Problem(f"{what}: {keys((*other.users, *move.users))}", where(move.users[0]), hint)
 
 
+def copy(made: Plan, registries: Registries, jobs: int, display: Transfers | None = None) -> list[Copied]:
+    """Copy all images, for all of their architectures; what is there already stays.
+
+    :param jobs: copies at a time
+    :raises RemoteProblems: some could not be copied
+    :raises HostError: skopeo is not installed
+    """
+    copies = [Copy(move.source, move.destination, all_architectures=True) for move in made.moves]
+    copied = copy_all(copies, registries, jobs, display)
+    problems = [
+        Problem(f"{move.source} was not copied to {move.destination}: {done.why}", where(move.users[0]))
+        for move, done in zip(made.moves, copied, strict=True)
+        if done.status not in (Status.COPIED, Status.PRESENT)
+    ]
+    if problems:
+        raise RemoteProblems(problems)
+    return copied
+
+
 # What is written
 
 
@@ -205,7 +226,9 @@ def _sync_list(made: Plan, insecure: frozenset[str]) -> dict[str, Any]:
         host = str(move.source.registry)
         registry = registries.setdefault(host, {"images": {}} | ({"tls-verify": False} if host in insecure else {}))
         versions = registry["images"].setdefault(move.source.repository, [])
-        versions.append(move.source.digest or move.source.tag or "latest")
+        version = move.source.digest or move.source.tag or "latest"
+        if version not in versions:
+            versions.append(version)
     return dict(sorted(registries.items()))
 
 
@@ -216,24 +239,3 @@ def unpatched(left: Sequence[Used], names: Mapping[Used, str]) -> list[Problem]:
         Problem(f"{selecting.key(image)} still is {image.text}, and should be {names[image]}", where(image), hint)
         for image in left
     ]
-
-
-
-
-def copy(made: Plan, registries: Registries, jobs: int, display: Transfers | None = None) -> list[Copied]:
-    """Copy all images, for all of their architectures; what is there already stays.
-
-    :param jobs: copies at a time
-    :raises RemoteProblems: some could not be copied
-    :raises HostError: skopeo is not installed
-    """
-    copies = [Copy(move.source, move.destination, all_architectures=True) for move in made.moves]
-    copied = copy_all(copies, registries, jobs, display)
-    problems = [
-        Problem(f"{move.source} was not copied to {move.destination}: {done.why}", where(move.users[0]))
-        for move, done in zip(made.moves, copied, strict=True)
-        if done.status not in (Status.COPIED, Status.PRESENT)
-    ]
-    if problems:
-        raise RemoteProblems(problems)
-    return copied
