@@ -47,6 +47,8 @@ def python(code: str, *arguments: str, **environ: str) -> subprocess.CompletedPr
         (["elements", "lint", "--help"], ("yaml", "diskimage_create.catalogue", "diskimage_create.config")),
         (["elements", "list"], ("yaml", "diskimage_create.catalogue.lint", "diskimage_create.config", "subprocess")),
         (["elements", "graph", "vm"], ("yaml", "diskimage_create.catalogue.drawing", "diskimage_create.config")),
+        (["images", "lint", "--help"], ("yaml", "diskimage_create.helm", "diskimage_create.findings")),
+        (["images", "lint", "--list-rules"], ("diskimage_create.catalogue", "jsonschema", "subprocess")),
         (["values", "split", "--help"], ("yaml", "diskimage_create.helm")),
         (["values", "amphora", "--tag", "a", "--owner-id", "b"], ("yaml", "jsonschema", "subprocess")),
         (["doctor", "--help"], ("yaml",)),

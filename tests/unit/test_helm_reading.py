@@ -371,10 +371,14 @@ def test_broken_values_of_a_chart_are_told_once() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_may_not_be_read() -> None:
-    write({"secret.yaml": "- quay.io/a/b:1\n"})
-    Path("secret.yaml").chmod(0)
-    assert "Permission denied" in read(["secret.yaml"]).problems[0].message
+def test_what_may_not_be_read() -> None:
+    write({"x/secret.yaml": "- quay.io/a/b:1\n", "x/closed/a.yaml": "- quay.io/a/b:1\n"})
+    Path("x/secret.yaml").chmod(0)
+    Path("x/closed").chmod(0)
+    problems = read(["x"]).problems
+    Path("x/closed").chmod(0o700)
+    assert [problem.where for problem in problems] == ["x/closed", "x/secret.yaml"]
+    assert all("Permission denied" in problem.message for problem in problems)
 
 
 def test_the_same_tree_is_always_read_in_the_same_order(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def lint(
     from diskimage_create.helm import reading
 
     if list_rules:
-        rules = linting.RULES.values()
+        rules = [linting.RULES[id] for id in sorted(linting.RULES)]
         as_json = output_format == "json"
         click.echo(json.dumps(findings.rules_as_json(rules), indent=1) if as_json else findings.rules_as_text(rules))
         return 0

@@ -50,12 +50,13 @@ class Reading:
         self.sections: list[Section] = []
         self.pull_policies: list[Policy] = []
         self._document, self._chart, self._number = document, chart, number
-        match document.data:
-            case dict() as data:
-                self._flat_root = isinstance(data.get(IMAGES), dict)
-                self._mapping(data, ())
-            case list() as data:
-                self._list(data, ())
+        data = document.data
+        #: The file is a chart's own values, and none for several charts
+        self._is_of_one = isinstance(data, dict) and isinstance(data.get(IMAGES), dict)
+        if isinstance(data, dict):
+            self._mapping(data, ())
+        elif isinstance(data, list):
+            self._list(data, ())
 
     def _mapping(self, data: dict[str, Any], place: Place) -> None:
         if "image" in data:
@@ -101,7 +102,7 @@ class Reading:
         if isinstance(value.get("tags"), dict) or PULL_POLICY in value:
             return True
         texts = [each for each in value.values() if isinstance(each, str)]
-        return len(place) == 1 and not self._flat_root and any("/" in each or ":" in each for each in texts)
+        return len(place) == 1 and not self._is_of_one and any("/" in each or ":" in each for each in texts)
 
     def _section(self, value: dict[str, Any], place: Place) -> None:
         chart = placeholders.unmask(str(place[-2])) if len(place) > 1 else self._chart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -73,11 +73,14 @@ class _Reader:
         if not path.is_dir():
             self._file(path)
             return
-        files, charts = _below(path)
+        files, charts = _below(path, self._unreadable)
         for directory in charts:
             self._chart(directory, complete=True)
         for file in files:
             self._file(file)
+
+    def _unreadable(self, error: OSError) -> None:
+        self.problems.append(Problem(f"cannot be read: {error.strerror}", str(error.filename)))
 
     def _chart(self, directory: Path, *, complete: bool) -> Chart:
         place = _absolute(directory)
@@ -184,10 +187,10 @@ def _is_yaml(path: Path) -> bool:
     return _YAML_LINE.match(first) is not None
 
 
-def _below(top: Path) -> tuple[list[Path], list[Path]]:
+def _below(top: Path, unreadable: Callable[[OSError], None]) -> tuple[list[Path], list[Path]]:
     """The files below a directory that may name images, and the directories of charts."""
     files: dict[Path, list[Path]] = {}
-    for name, directories, names in os.walk(top):
+    for name, directories, names in os.walk(top, onerror=unreadable):
         directories[:] = sorted(each for each in directories if not each.startswith("."))
         files[Path(name)] = [Path(name, each) for each in sorted(names) if not each.startswith(".")]
     charts = [directory for directory in files if directory / _CHART in files[directory]]
