@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -319,3 +320,32 @@ def test_any_tag_that_can_be_one_is_read_back(tag: str, owner: str) -> None:
 def test_all_that_is_wrong_with_an_amphora_at_once(capsys: Any) -> None:
     status, out, err = run(capsys, "amphora", "--tag", "a$b", "--owner-id", "two words")
     assert (status, out, err.count("error: ")) == (2, "", 2)
+
+
+def test_a_record_says_which_amphora_it_is(tmp_path: Path, capsys: Any) -> None:
+    record = {
+        "schema": 1,
+        "artifacts": [{"type": "qcow2", "path": "a.qcow2", "sha256": "0" * 64, "bytes": 1}],
+        "fingerprint": f"sha256:{'1' * 64}",
+        **{
+            "packages": [],
+            "resolved_elements": [{"name": "amphora-agent", "digest": "sha256:0"}],
+            "inputs": {},
+            "environment": {},
+            "tools": {},
+        },
+    }
+    path = tmp_path / "a.qcow2.json"
+    arguments = ("amphora", "--tag", "a", "--owner-id", "b")
+    plain = run(capsys, *arguments)[1]
+    path.write_text(json.dumps(record))
+    status, out, _ = run(capsys, *arguments, "--record", path)
+    comment = f"# a.qcow2, sha256 {'0' * 64}, made of the inputs sha256:{'1' * 64}\n"
+    assert (status, out) == (0, comment + plain)
+    path.write_text(json.dumps(record | {"resolved_elements": []}))
+    status, out, err = run(capsys, *arguments, "--record", path)
+    assert (status, out) == (2, "")
+    assert "the image is no amphora" in err
+    path.write_text("{}")
+    assert run(capsys, *arguments, "--record", path)[0] == 2
+    assert run(capsys, *arguments, "--record", tmp_path / "none")[0] == 2

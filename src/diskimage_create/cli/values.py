@@ -62,7 +62,14 @@ def split(environment: Path, output: Path, umbrella: bool, charts: Path | None, 
 @values.command(context_settings=CONTEXT)
 @click.option("--tag", required=True, metavar="TAG", help="The tag that the image has in Glance.")
 @click.option("--owner-id", required=True, metavar="ID", help="The project that the image belongs to.")
-def amphora(tag: str, owner_id: str) -> None:
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True),
+    metavar="FILE",
+    allow_from_autoenv=False,
+    help="Name the image, and what it was made of, in a comment: X.qcow2.json.",
+)
+def amphora(tag: str, owner_id: str, record: Path | None) -> None:
     """Print the override with which the chart octavia boots an amphora of ours.
 
     The workers boot the newest image that has this tag and belongs to this project.
@@ -74,4 +81,9 @@ def amphora(tag: str, owner_id: str) -> None:
     """
     from diskimage_create.helm.amphora import override
 
-    click.echo(override(tag, owner_id), nl=False)
+    known = None
+    if record:
+        from diskimage_create.diff.records import read_record
+
+        known = read_record(record)
+    click.echo(override(tag, owner_id, known), nl=False)
