@@ -108,6 +108,19 @@ def test_an_override_takes_all_images_from_the_target(capsys: Any) -> None:
     assert (status, again, err) == (0, out, "")
 
 
+def test_what_has_a_digest_is_copied_by_it(capsys: Any) -> None:
+    Path("values.yaml").write_text(f"images:\n  a: quay.io/a:1@{DIGEST}\n  b: quay.io/b@{DIGEST}\n  c: quay.io/c\n")
+    status, out, err = run(capsys, "values.yaml", "--to", "m.test")
+    assert status == 0
+    images = {"a": f"m.test/quay.io/a:1@{DIGEST}", "b": f"m.test/quay.io/b@{DIGEST}", "c": "m.test/quay.io/c"}
+    assert yaml.safe_load(out) == {"images": images}
+    assert err.splitlines() == [
+        f"would copy quay.io/a@{DIGEST} to m.test/quay.io/a:1",
+        f"would copy quay.io/b@{DIGEST} to m.test/quay.io/b:digest-{DIGEST.partition(':')[2]}",
+        "would copy quay.io/c to m.test/quay.io/c:latest",
+    ]
+
+
 def test_what_a_chart_excludes_is_left_out_when_it_says_so(capsys: Any) -> None:
     Path("heat/values_overrides").mkdir(parents=True)
     Path("heat/Chart.yaml").write_text("name: heat\n")

@@ -18,6 +18,8 @@ from diskimage_create.registries import Registries
 from diskimage_create.registries.copying import Copied, Copy, Status, copy_all
 
 _HEAD = "# Made by 'diskimage-create images mirror --to {to}'."
+#: Hexadecimal digits of a digest in a tag, which has up to 128 characters
+_DIGITS = 64
 _PARAMETERS = "parameter_defaults"
 _INSECURE = "DockerInsecureRegistryAddress"
 
@@ -103,7 +105,7 @@ class Move:
     source: Reference
     """Its full name; by digest alone where it has one"""
     destination: Reference
-    """By tag, unless it has none"""
+    """By a tag: what has none may be swept away by its registry"""
     users: tuple[Used, ...]
 
 
@@ -156,7 +158,12 @@ def _moves(names: Mapping[Used, Reference], to: Target) -> Iterator[Move]:
     for (source, name), images in sorted(users.items(), key=lambda entry: str(entry[0][0])):
         # A tag may be of another image by now; a digest cannot be.
         by_digest = replace(source, tag=None) if source.digest else source
-        yield Move(by_digest, replace(name, digest=None) if name.tag else name, tuple(images))
+        yield Move(by_digest, name.tagged(name.tag or _tag_of(name.digest)), tuple(images))
+
+
+def _tag_of(digest: str | None) -> str:
+    """A tag for what has none. ``sha256-...`` would say something else (OCI Distribution Specification 1.1)."""
+    return f"digest-{digest.partition(':')[2][:_DIGITS]}" if digest else "latest"
 
 
 def _clashes(moves: Sequence[Move]) -> Iterator[Problem]:
