@@ -59,7 +59,7 @@ def pinned(server: Server, repository: str) -> str:
 
 
 def test_a_chart_is_pinned_to_indexes_and_drift_is_seen(server: Server, chart: str, capsys: Any) -> None:
-    status, _, _ = run(capsys, "pin", chart, "-o", "pinned.yaml", "--lock", "images.lock.yaml")
+    status, _, _ = run(capsys, "pin", chart, "-o", "pinned.yaml")
     assert status == 0
     api = pinned(server, "kolla/ubuntu-source-heat-api")
     toolbox = pinned(server, "stackanetes/stackanetes-kolla-toolbox")
@@ -78,7 +78,7 @@ def test_a_chart_is_pinned_to_indexes_and_drift_is_seen(server: Server, chart: s
     assert run(capsys, "pin", chart, "--check")[0] == 0
     assert run(capsys, "lint", "--require-digest", "pinned.yaml")[0] == 0
     # The digests are kept where they are known: nothing can move any more.
-    assert run(capsys, "pin", "pinned.yaml", "-o", "again.yaml")[0] == 0
+    assert run(capsys, "pin", "pinned.yaml", "-o", "again.yaml", "--lock", "again.lock.yaml")[0] == 0
     assert Path("again.yaml").read_text() == Path("pinned.yaml").read_text()
 
     was = server.digest("kolla/ubuntu-source-heat-engine", "3.0.1")
@@ -122,7 +122,9 @@ def test_labels_make_tags(server: Server, chart: str, capsys: Any) -> None:
     assert "it has no label commit" in err
 
 
-def test_charts_become_sections_that_split_into_overrides(server: Server, tmp_path: Path, capsys: Any) -> None:
+def test_charts_become_sections_that_split_into_overrides(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     host = server.host
     for name, layout in {"heat": "images: {{api: {}}}\n", "nova": "images: {{tags: {{api: {}}}}}\n"}.items():
         (tmp_path / "charts" / name).mkdir(parents=True)
@@ -130,6 +132,7 @@ def test_charts_become_sections_that_split_into_overrides(server: Server, tmp_pa
         reference = f"{host}/kolla/ubuntu-source-heat-api:3.0.1"
         (tmp_path / "charts" / name / "values.yaml").write_text(layout.format(reference))
     out = tmp_path / "pinned.yaml"
+    monkeypatch.chdir(tmp_path)
     assert run(capsys, "pin", str(tmp_path / "charts"), "-o", str(out), "--insecure-registry", host)[0] == 0
     assert cli.main(["values", "split", str(out), "-o", str(tmp_path / "values")]) == 0
     api = pinned(server, "kolla/ubuntu-source-heat-api")

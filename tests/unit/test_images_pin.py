@@ -206,6 +206,7 @@ def test_names_of_one_image_are_one_question(registry: Counts, capsys: Any) -> N
     images = yaml.safe_load(out)["images"]
     assert images["a"] == images["b"] == f"{registry.host}/a:1@{digest('/v2/a/manifests/1')}"
     assert images["c"] == f"{registry.host}/b@{DIGEST}"
+    assert not Path("images.lock.yaml").exists()  # who wants to see what comes out wants no files
 
 
 def test_unknown_tags_are_named_with_their_keys(registry: Counts, capsys: Any) -> None:
@@ -237,9 +238,10 @@ def test_a_registry_that_does_not_answer_is_no_finding(capsys: Any) -> None:
 
 def test_drift_is_told_and_nothing_is_written(registry: Counts, capsys: Any) -> None:
     write({"a.yaml": f"images: {{a: {registry.host}/a:1, b: {registry.host}/b:1}}\n"})
-    assert run(capsys, "a.yaml", "-o", "out.yaml", "--lock", "images.lock.yaml", registry=registry)[0] == 0
+    assert run(capsys, "a.yaml", "-o", "out.yaml", registry=registry)[0] == 0
     status, out, _ = run(capsys, "a.yaml", "--check", registry=registry)
     assert (status, out) == (0, "")
+    assert run(capsys, "a.yaml", "--check", "--lock", "other.yaml", registry=registry)[0] == 2
     lock = Path("images.lock.yaml")
     moved = lock.read_text().replace(digest("/v2/a/manifests/1"), DIGEST)
     lock.write_text(moved)

@@ -36,7 +36,7 @@ output_option = click.option(
     type=click.Path(path_type=Path),
     metavar="FILE",
     allow_from_autoenv=False,
-    help=f"Write down what was found.  [with --check: {_LOCK}]",
+    help=f"Write down what was found, for --check.  [with -o: {_LOCK}]",
 )
 @click.option("--check", is_flag=True, help="Compare with the lock file, and write nothing.")
 @click.option("--keep-going", is_flag=True, help="Write what could be found out, even if something could not.")
@@ -85,6 +85,7 @@ def pin(
     selection = selecting.select(paths)
     selecting.refuse_to_replace(selection, output, lock)
     known = pinning.read_lock(lock or Path(_LOCK)) if check else {}
+    lock = lock or (Path(_LOCK) if output else None)
     with Registries(access(registry), _CONNECTIONS) as registries:
         looked = pinning.look_up(selection.uses(), registries, template)
     error = looked.error(selection)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from diskimage_create.errors import InputError, Problem, RemoteProblems
+from diskimage_create.errors import InputError, Problem, RemoteError, RemoteProblems
 from diskimage_create.helm import selecting
 from diskimage_create.helm.model import Kind, Used
 from diskimage_create.helm.selecting import Selection, full, keys, where
@@ -178,7 +178,7 @@ def _clashes(moves: Sequence[Move]) -> Iterator[Problem]:
 
 
 def copy(made: Plan, registries: Registries, jobs: int, display: Transfers | None = None) -> list[Copied]:
-    """Copy all images, for all of their architectures; what is there already stays.
+    """Copy all images, for all of their architectures, and ask the target for their digests; what is there stays.
 
     :param jobs: copies at a time
     :raises RemoteProblems: some could not be copied
@@ -186,14 +186,27 @@ def copy(made: Plan, registries: Registries, jobs: int, display: Transfers | Non
     """
     copies = [Copy(move.source, move.destination, all_architectures=True) for move in made.moves]
     copied = copy_all(copies, registries, jobs, display)
+    has = registries.all_of(registries.digest, (move.destination for move in made.moves))
     problems = [
-        Problem(f"{move.source} was not copied to {move.destination}: {done.why}", where(move.users[0]))
+        Problem(f"{move.source} was not copied to {move.destination}: {why}", where(move.users[0]))
         for move, done in zip(made.moves, copied, strict=True)
-        if done.status not in (Status.COPIED, Status.PRESENT)
+        if (why := _failure(done, has[move.destination]))
     ]
     if problems:
         raise RemoteProblems(problems)
     return copied
+
+
+def _failure(done: Copied, has: str | RemoteError | None) -> str:
+    """Why an image is not where it should be; nothing where it is.
+
+    :param has: the digest that the target names
+    """
+    if done.status not in (Status.COPIED, Status.PRESENT):
+        return done.why
+    if isinstance(has, RemoteError):
+        return has.message
+    return "" if has == done.digest else f"it has the digest {has} there, and {done.digest} where it comes from"
 
 
 # What is written
