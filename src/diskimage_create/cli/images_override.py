@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from diskimage_create.cli import CONTEXT
+from diskimage_create.cli import CONTEXT, stop_on_signals
 from diskimage_create.cli.registry_options import access, registry_options
 
 if TYPE_CHECKING:
@@ -176,10 +176,12 @@ def _copy(plan: Plan, allowed: Access, jobs: int) -> None:
     from collections import Counter
 
     from diskimage_create.helm import mirroring
+    from diskimage_create.progress import transfers
     from diskimage_create.registries import Registries
 
-    with Registries(allowed) as registries:
-        copied = mirroring.copy(plan, registries, jobs)
+    stop_on_signals()
+    with Registries(allowed) as registries, transfers(len(plan.moves)) as display:
+        copied = mirroring.copy(plan, registries, jobs, display)
     counts = Counter(str(each.status) for each in copied)
     click.echo(f"{counts['copied']} images copied, {counts['present']} were there already", err=True)
 

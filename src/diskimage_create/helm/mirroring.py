@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from diskimage_create.errors import InputError, Problem, RemoteError, RemoteProblems
@@ -186,7 +187,7 @@ def copy(made: Plan, registries: Registries, jobs: int, display: Transfers | Non
     """
     copies = [Copy(move.source, move.destination, all_architectures=True) for move in made.moves]
     copied = copy_all(copies, registries, jobs, display)
-    has = registries.all_of(registries.digest, (move.destination for move in made.moves))
+    has = registries.all_of(partial(registries.digest, direct=True), (move.destination for move in made.moves))
     problems = [
         Problem(f"{move.source} was not copied to {move.destination}: {why}", where(move.users[0]))
         for move, done in zip(made.moves, copied, strict=True)
