@@ -32,7 +32,7 @@ def main() -> None:
             path.write_text(path.read_text().replace("quay.io", registry.host))
         registry.seconds = wait
         pin = [sys.executable, "-m", "diskimage_create", "images", "pin", charts, "-o", f"{directory}/pinned.yaml"]
-        run = timed([*pin, "--insecure-registry", registry.host])
+        run = timed([*pin, "--insecure-registry", registry.host], cwd=Path(directory))
     asked = Counter(registry.asked)
     one_by_one = len(asked) * wait
     rows = [
