@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,26 @@ def test_a_registry_that_wants_tokens(source, tmp_path):
         with Registries(trusting) as registries:
             assert registries.digest(Reference(target.host, "copy/token", "new")) == wanted
         assert any("copy/token:pull" in scope for scope in tokens.scopes)
+
+
+def test_the_hosts_policy_of_signatures_is_kept(source, counted, tmp_path, monkeypatch):
+    source.push("unsigned", "t", [random_layer()])
+    policy = tmp_path / "home/.config/containers/policy.json"
+    policy.parent.mkdir(parents=True)
+    policy.write_text('{"default": [{"type": "reject"}]}')
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (result,) = copied([copy(source, counted, "unsigned")], source.host, counted.host)
+    assert (result.status, result.attempts) == (Status.FAILED, 1)
+    assert "rejected by policy" in result.why
+    assert not counted.count("POST|PUT|PATCH")
+
+
+def test_what_is_there_by_its_digest_is_not_asked_for_again(source, target):
+    made = source.push("pinned", "t", [random_layer()])
+    wish = Copy(Reference(source.host, "pinned", "t", made), Reference(target.host, "pinned", "t"))
+    (first,) = copied([wish], source.host, target.host)
+    with proxy(source) as nobody:
+        again = Copy(replace(wish.source, registry=nobody.host), wish.destination)
+        (second,) = copied([again], nobody.host, target.host)
+        assert not nobody.asked
+    assert (first.status, second.status, second.digest) == (Status.COPIED, Status.PRESENT, made)

@@ -1,23 +1,19 @@
-"""The order of copies, what is said of them, and the report."""
+"""The order of copies, and what is said of them."""
 
 from __future__ import annotations
 
 import io
-import json
 from collections import deque
-from pathlib import Path
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import diskimage_create
 from diskimage_create import progress
 from diskimage_create.process import Children
 from diskimage_create.references import Reference
-from diskimage_create.registries import Access, Credentials, report
-from diskimage_create.registries.copying import Copied, Copy, Status, _Image, _startable, _Work
+from diskimage_create.registries import Access, Credentials
+from diskimage_create.registries.copying import Copy, _Image, _startable, _Work
 from diskimage_create.registries.skopeo import Failed, Skopeo, _said
 
 DIGEST = f"sha256:{'b' * 64}"
@@ -80,42 +76,6 @@ def test_secrets_are_not_repeated(tmp_path):
     skopeo = Skopeo(access, Children(), tmp_path, {})
     said = f'Get "https://cdn.test/x?sig=1&key=2": {access.credentials["a.test"].basic} hush http://me:pw@proxy.test:1'
     assert skopeo._without_secrets(said) == 'Get "https://cdn.test/x?...": *** *** http://***@proxy.test:1'
-
-
-def test_the_report_keeps_its_contract():
-    copy = work(1, set()).copy
-    results = [
-        Copied(copy, Status.COPIED, DIGEST, 10, 1.23456, attempts=2),
-        Copied(copy, Status.PRESENT, DIGEST, 10),
-        Copied(copy, Status.SKIPPED, why="it has the tag already"),
-    ]
-    schema = json.loads((Path(diskimage_create.__file__).parent / "schemas/copies.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    made = json.loads(report.as_json(results))
-    jsonschema.validate(made, schema)
-    assert made["ok"]
-    assert made["images"][0] == {
-        "source": "a.test/n1:t",
-        "destination": "b.test/n1:t",
-        "status": "copied",
-        "digest": DIGEST,
-        "size": 10,
-        "seconds": 1.235,
-        "attempts": 2,
-        "why": "",
-    }
-    failed = Copied(copy, Status.FAILED, why="no room")
-    made = json.loads(report.as_json([*results, failed]))
-    jsonschema.validate(made, schema)
-    assert not made["ok"]
-    assert report.summary([*results, failed]) == [
-        "a.test/n1:t: skipped: it has the tag already",
-        "a.test/n1:t: failed: no room",
-        "images: 1 copied, 1 present, 1 failed, 1 skipped",
-    ]
-    for broken in (Copied(copy, Status.COPIED), Copied(copy, Status.FAILED)):
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(json.loads(report.as_json([broken])), schema)
 
 
 def test_a_line_for_each_image_that_is_done(capsys):

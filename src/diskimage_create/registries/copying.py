@@ -161,7 +161,7 @@ def _look_at(copy: Copy, registries: Registries) -> _Image:
     there: Manifest | None = None
     with suppress(NotFound):
         there = registries.manifest(_target(copy), direct=True)
-    if there and there.digest == registries.digest(copy.source):
+    if there and there.digest == (copy.source.digest or registries.digest(copy.source)):
         return _Image(there.digest, _blobs(registries, _target(copy), there, direct=True), present=True)
     manifest = registries.manifest(copy.source)
     if manifest.is_index and not copy.all_architectures:
