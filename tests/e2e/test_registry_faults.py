@@ -118,6 +118,11 @@ def test_a_registry_says_how_long_to_wait(source, image):
         (Fault("manifests", status=418), "answers with status 418"),
         (Fault("manifests", "corrupt"), "has the digest sha256:.*, not sha256:"),
         (Fault("manifests", status=200, body=b"<html>log in</html>"), "is no manifest of an image"),
+        (Fault("manifests", status=200, body=b'{"manifests": [{"size": 1}]}'), "is no manifest of an image"),
+        (
+            Fault("manifests", status=200, body=b'{"layers": [{"digest": "x", "size": ""}]}'),
+            "is no manifest of an image",
+        ),
     ],
     ids=lambda value: f"{value.does}-{value.status}" if isinstance(value, Fault) else "",
 )

@@ -175,8 +175,8 @@ def _blobs(registries: Registries, reference: Reference, manifest: Manifest, dir
     if not manifest.is_index:
         return manifest.blobs
     found: dict[str, int] = {}
-    for entry in manifest.data["manifests"]:
-        found |= registries.manifest(_by_digest(reference, entry["digest"]), direct=direct).blobs
+    for digest in manifest.members:
+        found |= registries.manifest(_by_digest(reference, digest), direct=direct).blobs
     return found
 
 
@@ -188,10 +188,11 @@ def _by_digest(reference: Reference, digest: str) -> Reference:
 def _of_this_machine(reference: Reference, index: Manifest) -> str:
     machine = MACHINES.get(platform.machine(), platform.machine())
     wanted = _GO_NAMES.get(machine, machine)
-    offered = {str(each.get("platform", {}).get("architecture")): each["digest"] for each in index.data["manifests"]}
-    if wanted not in offered:
-        raise RemoteError(f"{reference}: there is no image for {wanted}, but for {', '.join(sorted(offered))}")
-    return str(offered[wanted])
+    for digest, architecture in index.members.items():
+        if architecture == wanted:
+            return digest
+    offered = ", ".join(sorted(set(index.members.values()))) or "nothing"
+    raise RemoteError(f"{reference}: there is no image for {wanted}, but for {offered}")
 
 
 class _Copying:
