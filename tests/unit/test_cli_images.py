@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,14 @@ def test_the_hook_for_pre_commit(capsys: Any) -> None:
     write(values=LATEST)
     assert cli.main([*command, "values.yaml"]) == 1
     assert "IMG004" in capsys.readouterr().out
+
+
+def test_a_pipe_is_read_like_a_file(capsys: Any, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = "images:\n  a: quay.io/a/b:latest\n"
+    writer = threading.Thread(target=lambda: pipe.write_text(text))
+    writer.start()
+    status, out, _ = run(capsys, str(pipe))
+    writer.join(10)
+    assert (status, "IMG004" in out) == (1, True)
