@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -11,15 +12,45 @@ from pathlib import Path
 from diskimage_create.errors import InputError, Problem
 
 
+def refuse_unwritable(path: str | Path, where: str = "--output") -> None:
+    """Tell before long work that its result could not be written.
+
+    :param where: the option that named the file
+    :raises InputError: there is no such directory, it may not be written to, or it is a directory itself
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise _unwritable(path, errno.EISDIR, where)
+    if not os.path.isdir(target.parent):
+        raise _unwritable(path, errno.ENOTDIR if os.path.exists(target.parent) else errno.ENOENT, where)
+    if not _is_special(Path(path)) and not os.access(target.parent, os.W_OK | os.X_OK):
+        raise _unwritable(path, errno.EACCES, where)
+
+
+def _unwritable(path: str | Path, number: int | None, where: str) -> InputError:
+    reason = os.strerror(number) if number else "it is no place for a file"
+    return InputError([Problem(f"{path} cannot be written: {reason}", where, "name another file")])
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, such as ``/dev/null``: these are written to, and never replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
 def write(path: str | Path, text: str, where: str = "--output") -> None:
     """Write a file under a name of its own, and rename it when it is complete.
+
+    A link stays one: what it leads to is replaced. Pipes and devices are written to.
 
     :param where: the option that named it
     :raises InputError: it cannot be written there
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     temporary = ""
     try:
+        if _is_special(Path(path)):
+            Path(path).write_text(text, encoding="utf-8")
+            return
         with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=".", delete=False, encoding="utf-8") as file:
             temporary = file.name
             file.write(text)
@@ -27,10 +58,13 @@ def write(path: str | Path, text: str, where: str = "--output") -> None:
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, target)
-    except OSError as error:
+    except BaseException as error:
         if temporary:
-            os.unlink(temporary)
-        raise InputError([Problem(f"{path} cannot be written: {error.strerror}", where, "name another file")]) from None
+            with suppress(OSError):
+                os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
+        raise _unwritable(path, error.errno, where) from None
 
 
 def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str] = (), where: str = "--output") -> None:

@@ -309,6 +309,55 @@ def test_an_input_is_never_replaced(capsys: Any) -> None:
     assert Path("d/a.yaml").read_text() == "images: {a: quay.io/a:1}\n"
 
 
+def test_what_is_read_is_never_replaced_even_without_images(capsys: Any) -> None:
+    pinned = f"images: {{a: quay.io/a@{DIGEST}}}\n"
+    files = {"heat/Chart.yaml": "name: heat\n", "heat/values.yaml": pinned, "more.yaml": "pods: 1\n"}
+    write(files)
+    Path("link.yaml").symlink_to("heat/values.yaml")
+    for output in ("heat/Chart.yaml", "more.yaml", "link.yaml"):
+        for option in ("-o", "--lock"):
+            status, out, err = run(capsys, "heat", "more.yaml", option, output)
+            assert (status, out) == (2, "")
+            assert f"{output} is read, and would be replaced (--{'lock' if option == '--lock' else 'output'})" in err
+    assert {name: Path(name).read_text() for name in files} == files
+    assert Path("link.yaml").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        (["-o", "no/out.yaml"], "--output"),
+        (["-o", "a.yaml/out.yaml"], "--output"),
+        (["-o", "d"], "--output"),
+        (["-o", "out.yaml", "--lock", "no/lock.yaml"], "--lock"),
+        (["-o", "out.yaml", "--lock", "d/../out.yaml"], "--lock"),
+        (["--lock", "d"], "--lock"),
+    ],
+)
+def test_outputs_are_looked_at_before_a_registry_is(
+    options: list[str], where: str, registry: Counts, capsys: Any
+) -> None:
+    write({"a.yaml": f"images: {{a: '{registry.host}/a:1'}}\n", "d/other": ""})
+    status, out, err = run(capsys, "a.yaml", *options, registry=registry)
+    assert (status, out, registry.asked) == (2, "", [])
+    assert f"({where})" in err
+    assert not Path("out.yaml").exists()
+
+
+def test_a_dash_is_standard_output(capsys: Any) -> None:
+    write({"a.yaml": f"images: {{a: quay.io/a@{DIGEST}}}\n"})
+    status, out, _ = run(capsys, "a.yaml", "-o", "-")
+    assert (status, yaml.safe_load(out)) == (0, {"images": {"a": f"quay.io/a@{DIGEST}"}})
+    assert [path.name for path in Path().iterdir()] == ["a.yaml"]
+
+
+def test_a_lock_that_is_compared_with_may_be_any_file(capsys: Any) -> None:
+    write({"a.yaml": f"images: {{a: quay.io/a@{DIGEST}}}\n"})
+    status, _, err = run(capsys, "a.yaml", "--check", "--lock", "a.yaml")
+    assert status == 2
+    assert "replaced" not in err
+
+
 @pytest.mark.parametrize("by", ["tag", "label:", "label:{a", "label:a}", "label:{}", "label:{a}/{b}"])
 def test_what_images_cannot_be_pinned_by(by: str, capsys: Any) -> None:
     write({"a.yaml": "images: {a: quay.io/a:1}\n"})

@@ -24,7 +24,7 @@ output_option = click.option(
     type=click.Path(path_type=Path),
     metavar="FILE",
     allow_from_autoenv=False,
-    help="Write the override there.  [print it]",
+    help="Write the override there; - prints it.  [print it]",
 )
 
 
@@ -83,9 +83,11 @@ def pin(
     digest_only = reference_format == "digest"
     template = pinning.template_of(by, digest_only=digest_only)
     selection = selecting.select(paths)
-    selecting.refuse_to_replace(selection, output, lock)
     known = pinning.read_lock(lock or Path(_LOCK)) if check else {}
+    output = _file(output)
     lock = lock or (Path(_LOCK) if output else None)
+    if not check:
+        selecting.check_outputs(selection, {"--output": output, "--lock": lock})
     with Registries(access(registry), _CONNECTIONS) as registries:
         looked = pinning.look_up(selection.uses(), registries, template)
     error = looked.error(selection)
@@ -96,7 +98,7 @@ def pin(
     override = pinning.override(looked, selection, digest_only=digest_only)
     _put(pinning.override_text(override), output)
     if lock:
-        _put(pinning.lock_text(looked.pins), lock)
+        _put(pinning.lock_text(looked.pins), lock, "--lock")
     _tell(selection, override)
     if error:
         raise error
@@ -155,7 +157,8 @@ def mirror(
     from diskimage_create.helm import mirroring, selecting
 
     selection = selecting.select(paths)
-    selecting.refuse_to_replace(selection, output)
+    output = None if dry_run else _file(output)
+    selecting.check_outputs(selection, {"--output": output})
     allowed = access(registry)
     target = mirroring.target(to, keep_host=layout == "keep-host")
     plan = mirroring.plan(selection, target, respect_exclude=respect_exclude)
@@ -165,7 +168,7 @@ def mirror(
             click.echo(f"would copy {move.source} to {move.destination}", err=True)
     else:
         _copy(plan, allowed, jobs)
-    _put(emitted.text, None if dry_run else output)
+    _put(emitted.text, output)
     _tell_rest(selection, emitted.override)
     if emitted.left:
         raise Findings(mirroring.unpatched(emitted.left, plan.names))
@@ -195,14 +198,19 @@ def _tell_drift(lines: list[str], error: Exception | None, checked: int) -> int:
     return 1 if lines else 0
 
 
-def _put(text: str, output: Path | None) -> None:
+def _file(output: Path | None) -> Path | None:
+    """The file to write; None for ``-``, standard output."""
+    return None if output == Path("-") else output
+
+
+def _put(text: str, output: Path | None, option: str = "--output") -> None:
     """Print it, or write a file that is never there half-written."""
     from diskimage_create.files import write
 
     if output is None:
         click.echo(text, nl=False)
         return
-    write(output, text)
+    write(output, text, option)
     click.echo(f"wrote {output}", err=True)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create.errors import InputError, Problem
+from diskimage_create.files import refuse_unwritable
 from diskimage_create.helm import reading
 from diskimage_create.helm.model import Found, Kind, Used
 from diskimage_create.references import Reference
@@ -63,22 +64,31 @@ def select(paths: Sequence[Path]) -> Selection:
         raise InputError(problems)
     images = tuple(image for image in found.images if image.reference is not None)
     unfinished = tuple(image for image in found.images if image.unfinished)
-    named = {_absolute(path): number for number, path in enumerate(paths) if not path.is_dir()}
+    named = {_absolute(path): number for number, path in enumerate(paths) if not os.path.isdir(path)}
     charts = {_absolute(chart.directory): chart.name for chart in found.charts}
     return Selection(found, images, unfinished, named, charts)
 
 
-def refuse_to_replace(selection: Selection, *outputs: Path | None) -> None:
-    """Files that are read are never written.
+def check_outputs(selection: Selection, outputs: Mapping[str, Path | None]) -> None:
+    """Look at the files that are to be written, before anything is asked or copied.
 
-    :raises InputError: an output is one of them
+    :param outputs: by the option that names them
+    :raises InputError: one is read, is another one of them, or cannot be written
     """
-    files = {_absolute(image.file) for image in selection.found.images}
-    problems = [
-        Problem(f"{output} is read, and would be replaced", "--output", "name another file")
-        for output in outputs
-        if output and _absolute(output) in files
-    ]
+    taken = {os.path.realpath(file): "is read, and would be replaced" for file in selection.found.files}
+    problems: list[Problem] = []
+    for option, output in outputs.items():
+        if output is None:
+            continue
+        place = os.path.realpath(output)
+        if place in taken:
+            problems.append(Problem(f"{output} {taken[place]}", option, "name another file"))
+            continue
+        taken[place] = "is to be written twice"
+        try:
+            refuse_unwritable(output, option)
+        except InputError as error:
+            problems += error.problems
     if problems:
         raise InputError(problems)
 
