@@ -88,6 +88,7 @@ def pin(
     lock = lock or (Path(_LOCK) if output else None)
     if not check:
         selecting.check_outputs(selection, {"--output": output, "--lock": lock})
+    stop_on_signals("nothing is written")
     with Registries(access(registry), _CONNECTIONS) as registries:
         looked = pinning.look_up(selection.uses(), registries, template)
     error = looked.error(selection)
@@ -178,21 +179,24 @@ def mirror(
 def _copy(plan: Plan, allowed: Access, jobs: int) -> None:
     from collections import Counter
 
+    from diskimage_create.findings import counted
     from diskimage_create.helm import mirroring
     from diskimage_create.progress import transfers
     from diskimage_create.registries import Registries
 
-    stop_on_signals()
+    stop_on_signals("no override is written, and what was copied stays")
     with Registries(allowed) as registries, transfers(len(plan.moves)) as display:
         copied = mirroring.copy(plan, registries, jobs, display)
     counts = Counter(str(each.status) for each in copied)
-    click.echo(f"{counts['copied']} images copied, {counts['present']} were there already", err=True)
+    click.echo(f"{counted(counts['copied'], 'image')} copied, {counts['present']} were there already", err=True)
 
 
 def _tell_drift(lines: list[str], error: Exception | None, checked: int) -> int:
+    from diskimage_create.findings import counted
+
     for line in lines:
         click.echo(line)
-    click.echo(f"{checked} images looked up, {len(lines)} not as in the lock", err=True)
+    click.echo(f"{counted(checked, 'image')} looked up, {len(lines)} not as in the lock", err=True)
     if error:
         raise error
     return 1 if lines else 0
