@@ -11,6 +11,9 @@ from pathlib import Path
 
 from diskimage_create.errors import InputError, Problem
 
+#: How the names of directories begin that are there for a moment, or were left when their program was killed
+TEMPORARY = ".diskimage-create-"
+
 
 def refuse_unwritable(path: str | Path, where: str = "--output") -> None:
     """Tell before long work that its result could not be written.
@@ -51,7 +54,9 @@ def write(path: str | Path, text: str, where: str = "--output") -> None:
         if _is_special(Path(path)):
             Path(path).write_text(text, encoding="utf-8")
             return
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=".", delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=target.parent, prefix=TEMPORARY, delete=False, encoding="utf-8"
+        ) as file:
             temporary = file.name
             file.write(text)
         mask = os.umask(0o022)
@@ -78,12 +83,12 @@ def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str]
     :param where: the option that named the directory
     :raises InputError: they cannot be written there
     """
-    made = not directory.exists()
+    made = not os.path.exists(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if taken := [name for name in texts if (directory / name).is_dir()]:
             raise IsADirectoryError(0, f"{taken[0]} is a directory")
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".") as temporary:
+        with tempfile.TemporaryDirectory(dir=directory, prefix=TEMPORARY) as temporary:
             for name, text in texts.items():
                 (Path(temporary) / name).write_text(text, encoding="utf-8")
             for name in texts:
