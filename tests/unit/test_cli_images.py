@@ -253,3 +253,20 @@ def test_a_narrow_terminal_shows_everything(capsys: Any, monkeypatch: pytest.Mon
 def test_names_of_files_may_be_any_bytes(form: str, capsys: Any) -> None:
     Path("x\udcff.yaml").write_text(LATEST)
     assert run(capsys, "x\udcff.yaml", "--format", form)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("images: {a: [quay.io/a/b:latest]}", "images.a[0]"),
+        ("images: {tags: [quay.io/a/b:latest]}", "images.tags[0]"),
+        ("images: {tags: quay.io/a/b:latest}", "images.tags"),
+        ("images: {a: {image: quay.io/a/b:latest}}", "images.a.image"),
+        ("heat: {images: {a: [quay.io/a/b:latest], b: 'quay.io/a/b:1'}}", "heat.images.a[0]"),
+    ],
+)
+def test_no_image_is_passed_over_where_a_section_is_odd(text: str, place: str, capsys: Any) -> None:
+    write(x=text)
+    status, out, _ = run(capsys, "x.yaml", "--format", "json")
+    assert status == 1
+    assert [(each["rule"], each["path"]) for each in json.loads(out)["findings"]] == [("IMG004", place)]

@@ -126,6 +126,23 @@ def test_several_charts_have_a_section_each() -> None:
     assert override("charts/nova/values.yaml", "charts/heat/values.yaml").data == {"heat": heat, "nova": nova}
 
 
+def test_values_of_sub_charts_are_in_those_of_their_chart() -> None:
+    """Where Helm reads them when it installs the chart; what the chart says of them wins."""
+    write(
+        {
+            "site/Chart.yaml": "name: site\n",
+            "site/values.yaml": "images: {a: quay.io/a:1}\nheat: {images: {tags: {b: quay.io/b:2}}}\n",
+            "site/charts/heat/Chart.yaml": "name: heat\n",
+            "site/charts/heat/values.yaml": "images: {tags: {b: quay.io/b:1, c: quay.io/c:1}}\n",
+            "site/charts/heat/charts/db/Chart.yaml": "name: db\n",
+            "site/charts/heat/charts/db/values.yaml": "images: {d: quay.io/d:1}\n",
+        }
+    )
+    heat = {"images": {"tags": {"b": "quay.io/b:2!", "c": "quay.io/c:1!"}}, "db": {"images": {"d": "quay.io/d:1!"}}}
+    assert override("site").data == {"images": {"a": "quay.io/a:1!"}, "heat": heat}
+    assert override("site/charts/heat").data["images"] == {"tags": {"b": "quay.io/b:1!", "c": "quay.io/c:1!"}}
+
+
 def test_an_environment_definition_keeps_its_sections() -> None:
     write({"env.yaml": "heat: {images: {tags: {api: quay.io/a:1}}}\nnova: {images: {tags: {api: quay.io/b:1}}}\n"})
     assert override("env.yaml").data == {

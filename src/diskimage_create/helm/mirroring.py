@@ -118,8 +118,6 @@ class Plan:
     """In the order of the sources"""
     names: Mapping[Used, str]
     """The new reference of each image, of those that were there already too"""
-    excluded: tuple[Used, ...]
-    """Images that a chart does not want from a local registry"""
 
 
 def plan(selection: Selection, to: Target, *, respect_exclude: bool = False) -> Plan:
@@ -128,7 +126,7 @@ def plan(selection: Selection, to: Target, *, respect_exclude: bool = False) -> 
     :param respect_exclude: leave out what ``local_registry.exclude`` of a chart names
     :raises InputError: two images would get one name, or a name would be none
     """
-    excluded = tuple(_excluded(selection)) if respect_exclude else ()
+    excluded = frozenset(_excluded(selection)) if respect_exclude else frozenset()
     wanted = [image for image in selection.images if image not in excluded]
     names: dict[Used, Reference] = {}
     problems = []
@@ -141,7 +139,7 @@ def plan(selection: Selection, to: Target, *, respect_exclude: bool = False) -> 
     problems += _clashes(moves)
     if problems:
         raise InputError(problems)
-    return Plan(moves, {image: str(name) for image, name in names.items()}, excluded)
+    return Plan(moves, {image: str(name) for image, name in names.items()})
 
 
 def _excluded(selection: Selection) -> Iterator[Used]:
