@@ -153,11 +153,12 @@ def _moves(names: Mapping[Used, Reference], to: Target) -> Iterator[Move]:
     users: dict[tuple[Reference, Reference], list[Used]] = {}
     for image, name in names.items():
         if not to.has(full(image)):
-            users.setdefault((full(image), name), []).append(image)
-    for (source, name), images in sorted(users.items(), key=lambda entry: str(entry[0][0])):
-        # A tag may be of another image by now; a digest cannot be.
-        by_digest = replace(source, tag=None) if source.digest else source
-        yield Move(by_digest, name.tagged(name.tag or _tag_of(name.digest)), tuple(images))
+            source = full(image)
+            # A tag may be of another image by now; a digest cannot be.
+            source = replace(source, tag=None if source.digest else source.tag or _tag_of(None))
+            users.setdefault((source, name.tagged(name.tag or _tag_of(name.digest))), []).append(image)
+    for (source, destination), images in sorted(users.items(), key=lambda entry: tuple(map(str, entry[0]))):
+        yield Move(source, destination, tuple(images))
 
 
 def _tag_of(digest: str | None) -> str:
