@@ -22,7 +22,7 @@ def refuse_unwritable(path: str | Path, where: str = "--output") -> None:
     :raises InputError: there is no such directory, it may not be written to, or it is a directory itself
     """
     target = Path(os.path.realpath(path))
-    if target.is_dir():
+    if os.path.isdir(target):
         raise _unwritable(path, errno.EISDIR, where)
     if not os.path.isdir(target.parent):
         raise _unwritable(path, errno.ENOTDIR if os.path.exists(target.parent) else errno.ENOENT, where)
@@ -86,7 +86,7 @@ def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str]
     made = not os.path.exists(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if taken := [name for name in texts if (directory / name).is_dir()]:
+        if taken := [name for name in texts if os.path.isdir(directory / name)]:
             raise IsADirectoryError(0, f"{taken[0]} is a directory")
         with tempfile.TemporaryDirectory(dir=directory, prefix=TEMPORARY) as temporary:
             for name, text in texts.items():
