@@ -22,6 +22,16 @@ from diskimage_create.errors import CommandFailed, HostError
 
 # How long a program may take to clean up after SIGTERM before it gets SIGKILL.
 GRACE_SECONDS = 20.0
+_STOPPED_SECONDS = 2.0
+
+#: Before a command of root's: all of it dies with us, its mounts included: setpriv(1), unshare(1)
+FENCE = (
+    *("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--mount-proc", "--mount", "--ipc"),
+    *("--kill-child=SIGKILL", "--"),
+)
+
+#: The children that :func:`run` waits for now, in whichever thread
+_running: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ def run(
     """
     plain = [str(arg) for arg in argv]
     with _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=stdin or subprocess.PIPE) as child:
+        _running.add(child.pid)
         try:
             stdout, stderr = child.communicate(None if stdin else input or "", timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -86,6 +97,8 @@ def run(
         except BaseException:
             stop(child.pid, grace=0)
             raise
+        finally:
+            _running.discard(child.pid)
     if child.returncode not in set(expect):
         raise CommandFailed(plain, child.returncode, stderr or stdout)
     return Completed(tuple(plain), child.returncode, stdout, stderr)
@@ -135,6 +148,12 @@ def stop(pid: int, grace: float = GRACE_SECONDS) -> None:
         except PermissionError:  # the group is sudo's
             subprocess.run(privileged(["kill", f"-{signum.name[3:]}", "--", f"-{pid}"]), check=False)
         _ended(pid, patience)
+
+
+def stop_running() -> None:
+    """End the programs that :func:`run` waits for in other threads; each of these then fails."""
+    for pid in tuple(_running):
+        stop(pid, grace=_STOPPED_SECONDS)
 
 
 def _ended(pid: int, patience: float) -> bool:

@@ -24,6 +24,7 @@ COMMANDS = MappingProxyType(
         "validate": "Check an image through a read-only mount.",
         "elements": "List, show, draw and check elements.",
         "diff": "Show what changed between two images or records.",
+        "container": "Change, push and list container images.",
         "cache": "List, remove and verify what builds have stored.",
         "config": "Print the JSON Schema of configuration files.",
         "doctor": "Show what this host has, and lacks, for building.",
