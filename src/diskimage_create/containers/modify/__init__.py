@@ -109,8 +109,7 @@ def _modified(
             made = tasks.apply(modification, buildah, base, source, destination, Path(directory))
         tell(f"{image.name}: storing {destination}")
         with tasks.step(f"storing {destination}", RemoteError):
-            digest = buildah.push(made, destination)
-        return digest
+            return buildah.push(made, destination)
     except BaseException:
         buildah.remove(str(destination))
         raise

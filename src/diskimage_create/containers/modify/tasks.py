@@ -73,22 +73,27 @@ def apply(
 def _install(modification: Modification, container: Container) -> None:
     with step("looking at the packages of the image"):
         kind = packages.kind_of(container)
-    variable = f"{kind}s_path"
-    if variable not in modification.variables:
-        raise BuildError(
-            f"it is made of {kind} packages, and there is no {variable}", f"give {variable} in modify_vars"
-        )
-    install_and_check(container, kind, packages_in(Path(modification.variables[variable]), f"*.{kind}"))
-
-
-def install_and_check(container: Container, kind: packages.Kind, files: list[Path]) -> None:
-    """Install files of packages; the versions that are installed then are those of the files.
-
-    :raises BuildError: they cannot be installed, or something else is installed in the end
-    """
-    names = packages.lend(container, files)
+    names = packages.lend(container, files_for(kind, modification.variables))
     with step("installing the packages"):
         packages.install(container, kind, names)
+    check_installed(container, kind, names)
+
+
+def files_for(kind: packages.Kind, variables: Mapping[str, Any]) -> list[Path]:
+    """The files of packages that an image of this kind gets.
+
+    :raises BuildError: there are none of its kind
+    """
+    if (directory := variables.get(f"{kind}s_path")) is None:
+        raise BuildError(f"it is made of {kind} packages, and there is no {kind}s_path")
+    return packages_in(Path(directory), f"*.{kind}")
+
+
+def check_installed(container: Container, kind: packages.Kind, names: list[str]) -> None:
+    """See whether files of packages, which were lent, are what is installed.
+
+    :raises BuildError: another version is, or none
+    """
     with step("looking at the installed packages"):
         wrong = packages.mismatches(container, kind, names)
     if wrong:
