@@ -123,7 +123,7 @@ class Container:
         """
         mounts = [part for volume in (f"{self.lent}:{LENT}", *volumes) for part in ("--volume", volume)]
         command = ("--", "/bin/sh", "-c", script, "sh", *arguments)
-        return self.buildah("run", *_ISOLATION, "--user", "root", "--workingdir", "/", *mounts, self.name, *command)
+        return self.buildah("run", *_ISOLATION, "--user", "0", "--workingdir", "/", *mounts, self.name, *command)
 
     def commit(self, name: str, labels: Mapping[str, str], what: str) -> str:
         """Make an image of the container as it is now, in the format of the one that it was made of; its id.

@@ -15,12 +15,10 @@ from diskimage_create.errors import BuildError
 
 Kind = Literal["rpm", "deb"]
 
-#: Prints the kinds whose database is there, and whose distribution it is (os-release(5)).
+#: Prints the kinds of packages that are installed, and whose distribution it is (os-release(5)).
 _PROBE = """
-[ -s /var/lib/dpkg/status ] && echo has=deb
-for place in /var/lib/rpm /usr/lib/sysimage/rpm; do
-    for name in rpmdb.sqlite Packages Packages.db; do [ -s $place/$name ] && echo has=rpm; done
-done
+rpm --query --all 2>/dev/null | grep -q . && echo has=rpm
+dpkg-query --show 2>/dev/null | grep -q . && echo has=deb
 sed -n 's/^ID=/is=/p; s/^ID_LIKE=/is=/p' /etc/os-release 2>/dev/null || :
 """
 _DEBIAN = frozenset({"debian", "ubuntu"})
@@ -103,7 +101,7 @@ def kind_of(container: Container) -> Kind:
     has = {line.removeprefix("has=") for line in lines if line.startswith("has=")}
     distributions = {name for line in lines if line.startswith("is=") for name in line[3:].strip("\"'").split()}
     if not has:
-        raise BuildError("it has neither a database of rpm nor one of dpkg", "use modify_image.yml and a Dockerfile")
+        raise BuildError("rpm and dpkg know of no package in it", "use modify_image.yml, and a Dockerfile")
     if len(has) == 2:
         return "deb" if distributions & _DEBIAN else "rpm"
     return "deb" if "deb" in has else "rpm"
