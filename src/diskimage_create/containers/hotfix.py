@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from diskimage_create.containers.buildah import Buildah, host_storage
-from diskimage_create.containers.model import Modification
 from diskimage_create.containers.modify import packages, tasks
-from diskimage_create.containers.modify.variables import problems
+from diskimage_create.containers.modify.variables import PACKAGES, wrong_with_append_tag
 from diskimage_create.errors import BuildError, DiskImageError, InputError, Problem
 from diskimage_create.references import InvalidReference, Reference, parse
 from diskimage_create.registries import NotFound, Registries
@@ -34,11 +33,12 @@ def plan(images: Sequence[str], paths: Mapping[str, str], tag: str) -> list[Hotf
     :raises InputError: everything that is wrong with it
     """
     append = tag if tag.startswith(("-", "_", ".")) else f"-{tag}"
-    found = problems(Modification("tripleo-modify-image", {"tasks_from": "rpm_install.yml", **paths}, append))
-    wrong = [
-        Problem(each.message.replace("modify_vars: ", "").replace("modify_append_tag", "--tag"), None, each.hint)
-        for each in found
-    ]
+    found = list(wrong_with_append_tag(append, "--tag"))
+    for name, directory in paths.items():
+        found += [(f"--{name.replace('_', '-')} {what}", hint) for what, hint in PACKAGES[name](directory)]
+    if not paths:
+        found.append(("there are no packages to install", "--rpms-path DIR or --debs-path DIR"))
+    wrong = [Problem(message, None, hint) for message, hint in found]
     planned = []
     for text in dict.fromkeys(images):
         try:

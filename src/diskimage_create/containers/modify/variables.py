@@ -40,15 +40,19 @@ def problems(modification: Modification, where: str | None = None) -> list[Probl
 
     :param where: the place that the user wrote it
     """
-    found = [] if is_tag(f"_{modification.append_tag}") else [_append_tag(modification.append_tag)]
+    found = list(wrong_with_append_tag(modification.append_tag, "modify_append_tag"))
     if modification.role in OURS:
         found += _of_our_task(modification)
     return [Problem(message, where, hint) for message, hint in found]
 
 
-def _append_tag(text: str) -> Complaint:
-    hint = "letters, digits, '_', '.' and '-', so many that the whole tag has at most 128 characters"
-    return f"modify_append_tag {text!r} cannot be a part of a tag", hint
+def wrong_with_append_tag(text: str, name: str) -> Iterator[Complaint]:
+    """Whether a text can come after a tag.
+
+    :param name: what gave it
+    """
+    if not is_tag(f"_{text}"):
+        yield f"{name} {text!r} cannot be a part of a tag", "made of letters, digits, '_', '.' and '-', at most 127"
 
 
 def _of_our_task(modification: Modification) -> Iterator[Complaint]:
@@ -153,11 +157,12 @@ def _address(value: Any) -> Iterator[Complaint]:
 
 
 _ALWAYS: Mapping[str, Check] = {"tasks_from": _text, "source_image": _image, "container_build_tool": _buildah}
-_PACKAGES = {"rpms_path": _directory_with("*.rpm"), "debs_path": _directory_with("*.deb")}
+#: Directories of packages
+PACKAGES: Mapping[str, Check] = {"rpms_path": _directory_with("*.rpm"), "debs_path": _directory_with("*.deb")}
 #: Task -> the variables that it knows; of the last ones it needs one at least
 _TASKS: Mapping[str, tuple[Mapping[str, Check], tuple[str, ...]]] = {
     "modify_image": ({"modify_dir_path": _dockerfile_in}, ("modify_dir_path",)),
-    "rpm_install": (_PACKAGES, tuple(_PACKAGES)),
+    "rpm_install": (PACKAGES, tuple(PACKAGES)),
     "yum_update": (
         {
             "yum_repos_dir_path": _directory,
