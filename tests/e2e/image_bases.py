@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mirror import make_package
@@ -75,6 +76,10 @@ class Storage:
         """Fetch an image from a registry on loopback, as a node does; its name."""
         self.buildah("pull", "--quiet", "--tls-verify=false", f"docker://{image}")
         return image
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.buildah("inspect", "--type", "image", image))
+        return found
 
     @property
     def images(self) -> list[str]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +24,10 @@ from image_bases import (
     rpm_repository,
 )
 
+from diskimage_create import process
 from diskimage_create.containers.model import Modification, PreparedImage
 from diskimage_create.containers.modify import Copied, modify_all, problems
+from diskimage_create.errors import HostError
 from diskimage_create.references import Reference
 from diskimage_create.registries import Access, Registries
 from registry_servers import MANIFEST, Server, registry
@@ -237,3 +245,109 @@ def test_what_is_there_already_is_left_alone(site: Site, made: dict[str, Copied]
 
 def test_nothing_is_left_on_the_host(made: dict[str, Copied], site: Site) -> None:
     assert [name for name in leftovers() if "diskimage-create-" in name] == []
+
+
+@pytest.fixture
+def role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An Ansible role as TripleO has them: it changes ``source_image`` by buildah, and tags the result."""
+    if process.which("ansible-playbook") is None:
+        pytest.skip("ansible-core is not installed")
+    tasks = tmp_path / "roles" / "add-greeting" / "tasks"
+    tasks.mkdir(parents=True)
+    script = """
+        set -eu
+        container=$(buildah from --pull-never {{ source_image }})
+        echo '{{ greeting }}' | buildah run $container -- sh -c 'cat > /tmp/greeting'
+        buildah config --label modified_append_tag={{ modified_append_tag }} $container
+        {{ 'true' if works else 'echo it is broken >&2; exit 3' }}
+        buildah commit --quiet $container {{ target_image }}{{ modified_append_tag }}
+    """
+    (tasks / "main.yml").write_text(json.dumps([{"name": "greet", "ansible.builtin.shell": script}]))
+    monkeypatch.setenv("ANSIBLE_ROLES_PATH", str(tmp_path / "roles"))
+    return "add-greeting"
+
+
+def test_a_role_of_somebody_elses_changes_images(site: Site, role: str) -> None:
+    good = site.image("by-role", "deb", "-r", role, greeting="good day", works=True)
+    bad = site.image("by-bad-role", "deb", "-r", role, greeting="", works=False)
+    made = site.modify(good, bad)
+    assert (made["by-role"].status, made["by-role"].why) == ("copied", "")
+    assert site.run(made["by-role"], "cat", "/tmp/greeting").strip() == "good day"
+    assert made["by-bad-role"].status == "failed"
+    assert "by-bad-role: the role add-greeting failed (ansible-playbook: exit status 2)" in made["by-bad-role"].why
+    assert "it is broken" in made["by-bad-role"].why
+
+
+def test_without_ansible_a_role_is_refused_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "tool_path", lambda: "/nowhere")
+    with pytest.raises(HostError, match="modify_role add-greeting is an Ansible role, and ansible-playbook is not"):
+        site.modify(site.image("by-role", "deb", "-n", "add-greeting"))
+
+
+@pytest.mark.parametrize(("cleanup", "kept"), [("partial", False), ("none", True)])
+def test_images_may_be_left_on_the_host(
+    site: Site, delivered: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cleanup: Any, kept: bool
+) -> None:
+    storage = Storage(tmp_path / "host")
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(storage.configuration))
+    image = site.image(f"left-{cleanup}", "rpm", tasks_from="rpm_install.yml", rpms_path=delivered["newer"])
+    older = site.image(f"bad-{cleanup}", "rpm", tasks_from="rpm_install.yml", rpms_path=delivered["older"])
+    made = site.modify(image, older, cleanup=cleanup)
+    assert [outcome.status for outcome in made.values()] == ["copied", "failed"]
+    assert storage.containers == []
+    assert str(image.destination) in storage.images
+    sources = [name for name in storage.images if name != str(image.destination)]
+    assert bool(sources) is kept
+
+
+def test_an_interruption_stops_everything_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    directory = tmp_path / "slow"
+    directory.mkdir()
+    (directory / "Dockerfile").write_text("FROM x\nUSER root\nRUN exec sleep 600.1357\n")
+    code = f"""
+import signal
+from diskimage_create.cli import stop_on_signals
+from diskimage_create import process
+from diskimage_create.containers.model import Modification, PreparedImage
+from diskimage_create.containers.modify import modify_all
+from diskimage_create.references import Reference
+from diskimage_create.registries import Access, Registries
+stop_on_signals()
+variables = {{"tasks_from": "modify_image.yml", "modify_dir_path": {str(directory)!r}}}
+change = Modification("tripleo-modify-image", variables, "-i")
+source = Reference({site.source.host!r}, "tripleo/deb", "1")
+images = [
+    PreparedImage(name, source, Reference({site.destination.host!r}, "tripleo/" + name, "1-i"), modification=change)
+    for name in ("one", "two", "three")
+]
+with Registries(Access(insecure=frozenset({{source.registry, {site.destination.host!r}}}))) as registries:
+    modify_all(images, registries, 2, print)
+"""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
+        deadline = time.monotonic() + 120
+        while not _sleepers():
+            assert child.poll() is None, child.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        child.terminate()
+        printed, _ = child.communicate(timeout=60)
+    assert child.returncode != 0
+    assert "Interrupted" in printed
+    assert _sleepers() == []
+    assert list(scratch.iterdir()) == []
+    for name in ("one", "two", "three"):
+        assert site.destination.digest(f"tripleo/{name}", "1-i") is None
+
+
+def _sleepers() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes() == b"sleep\x00600.1357\x00":
+                found.append(str(path))
+    return found

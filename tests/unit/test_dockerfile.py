@@ -76,4 +76,4 @@ def test_the_label_is_quoted() -> None:
 
 @given(st.lists(st.sampled_from(["RUN a", "RUN b \\", "# c", "", "USER d", "  FROM_ e", "COPY f \\"]), max_size=12))
 def test_all_other_lines_are_kept(lines: list[str]) -> None:
-    assert changed("\n".join(["FROM x", *lines])) == [f"FROM {SOURCE}", LABEL, *lines]
+    assert changed("\n".join(["FROM x", *lines, ""])) == [f"FROM {SOURCE}", LABEL, *lines]

@@ -63,7 +63,7 @@ def test_what_the_tasks_know_is_right(files: Path, monkeypatch: pytest.MonkeyPat
         ({"tasks_from": "yum_update.yml", "compare_host_packages": "yes"}, "must be true or false"),
         ({"tasks_from": "yum_update.yml", "update_repo": ""}, "modify_vars: update_repo must be text"),
         ({"tasks_from": "yum_update.yml", "container_build_tool": "docker"}, "must be buildah"),
-        ({"tasks_from": "yum_update.yml", "source_image": "A/b:c"}, "modify_vars: source_image is no image: "),
+        ({"tasks_from": "yum_update.yml", "source_image": "a/B:c"}, "modify_vars: source_image is no image: "),
         ({"tasks_from": "modify_image.yml", "modify_dir_path": "empty"}, "has no Dockerfile that can be read"),
         ({"tasks_from": "dev_install.yml", "refspecs": "master"}, "must be a list of mappings"),
         ({"tasks_from": "dev_install.yml", "refspecs": [{"project": "heat"}]}, "has an entry 1 that is no mapping"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from diskimage_create.containers.buildah import Buildah, host_storage
@@ -62,27 +62,26 @@ def apply(
     paths: Mapping[str, str],
     registries: Registries,
     tell: Callable[[str], None],
-) -> list[Reference]:
-    """Make the images, in the storage of this host's container tools; the names of those that were made.
+) -> Iterator[Reference]:
+    """Make the images, in the storage of this host's container tools; the name of each, as soon as it is there.
 
-    :param tell: gets a line for each step, and the errors of images while others are still to be made
+    :param tell: gets a line for each step
     :raises InputError: images that are neither here nor in their registries: all of them, before anything is made
     :raises BuildError: some could not be made; the others are
     """
     with host_storage(registries.access) as buildah:
         bases = _bases(planned, buildah, registries, tell)
-        made, failed = [], []
+        failed = []
         for hotfix in planned:
             tell(f"{hotfix.image}: installing the packages")
             try:
                 _make(hotfix, bases[hotfix], paths, buildah)
-                made.append(hotfix.made)
             except DiskImageError as error:
                 failed.append(f"{hotfix.image}: {error.message}")
+            else:
+                yield hotfix.made
     if failed:
-        others = f"; made: {', '.join(map(str, made))}" if made else ""
-        raise BuildError("\n".join(failed), f"nothing is left of what failed{others}")
-    return made
+        raise BuildError("\n".join(failed), "nothing is left of an image that could not be made")
 
 
 def _bases(

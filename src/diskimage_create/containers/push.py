@@ -10,7 +10,7 @@ from diskimage_create.containers.buildah import host_storage
 from diskimage_create.containers.modify.tasks import step
 from diskimage_create.errors import InputError, Problem, RemoteError
 from diskimage_create.references import InvalidReference, Reference, parse
-from diskimage_create.registries import Registries, skopeo
+from diskimage_create.registries import Registries, content
 from diskimage_create.registries.access import auth_file, trusted
 
 
@@ -76,7 +76,7 @@ def push(source: Reference, destination: Reference, local: bool, registries: Reg
     with auth_file(access) as auth, trusted(access) as bundle, step(f"copying {source}", RemoteError):
         certificates = {"SSL_CERT_FILE": str(bundle)} if bundle else {}
         environment = {**os.environ, "PATH": process.tool_path(), **certificates}
-        skopeo.copy(source, destination, access, auth, environment, all_architectures=True)
+        content.copy(source, destination, access, auth, environment, all_architectures=True)
     return registries.manifest(destination).digest
 
 

@@ -20,7 +20,7 @@ from diskimage_create.containers.modify.outcome import Copied, Copy
 from diskimage_create.containers.modify.variables import OURS, problems
 from diskimage_create.errors import DiskImageError, RemoteError
 from diskimage_create.references import Reference, parse
-from diskimage_create.registries import Registries, skopeo
+from diskimage_create.registries import Registries, content
 
 __all__ = ["Cleanup", "Copied", "Copy", "modify_all", "problems"]
 
@@ -100,7 +100,7 @@ def _modified(
         # By way of the destination, without a tag: so buildah learns which layers are there, and keeps them as they
         # are. Packed anew they would have other digests, and every node would fetch them once more for each image.
         original = Reference(source.registry, source.repository, None, manifest.digest)
-        skopeo.copy(original, here, buildah.access, buildah.auth, buildah.environment)
+        content.copy(original, here, buildah.access, buildah.auth, buildah.environment)
         was_here = buildah.id_of(str(here)) is not None
         base = buildah.pull(here)
     try:

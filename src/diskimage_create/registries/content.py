@@ -1,4 +1,4 @@
-"""skopeo: one image, from one registry to another."""
+"""The content of one image, from one repository to another: by tag, or by digest without any."""
 
 from __future__ import annotations
 
