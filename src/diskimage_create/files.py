@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from diskimage_create.errors import InputError, Problem
@@ -29,3 +31,34 @@ def write(path: str | Path, text: str, where: str = "--output") -> None:
         if temporary:
             os.unlink(temporary)
         raise InputError([Problem(f"{path} cannot be written: {error.strerror}", where, "name another file")]) from None
+
+
+def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str] = (), where: str = "--output") -> None:
+    """Write files of a directory: all of them, or none.
+
+    They are complete, under names of their own, before the first one gets its name.
+
+    :param directory: made where there is none
+    :param texts: by the file's name
+    :param obsolete: names of files that are removed
+    :param where: the option that named the directory
+    :raises InputError: they cannot be written there
+    """
+    made = not directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if taken := [name for name in texts if (directory / name).is_dir()]:
+            raise IsADirectoryError(0, f"{taken[0]} is a directory")
+        with tempfile.TemporaryDirectory(dir=directory, prefix=".") as temporary:
+            for name, text in texts.items():
+                (Path(temporary) / name).write_text(text, encoding="utf-8")
+            for name in texts:
+                os.replace(Path(temporary) / name, directory / name)
+            for name in obsolete:
+                (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        if made:
+            with suppress(OSError):
+                directory.rmdir()
+        message = f"{directory} cannot be written: {error.strerror}"
+        raise InputError([Problem(message, where, "name another directory")]) from None
