@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,11 +26,13 @@ from image_bases import (
 )
 
 from diskimage_create import process
+from diskimage_create.containers.buildah import private_storage
 from diskimage_create.containers.model import Modification, PreparedImage
-from diskimage_create.containers.modify import Copied, modify_all, problems
+from diskimage_create.containers.modify import modify_all, problems
 from diskimage_create.errors import HostError
 from diskimage_create.references import Reference
 from diskimage_create.registries import Access, Registries
+from diskimage_create.registries.copying import Copied
 from registry_servers import MANIFEST, Server, registry
 
 ROLE = "tripleo-modify-image"
@@ -229,7 +232,6 @@ def test_a_failure_is_named_and_leaves_nothing(
 ) -> None:
     outcome = made[name]
     assert outcome.status == "failed"
-    assert outcome.why.startswith(f"{name}: ")
     assert step in outcome.why
     assert shown in outcome.why
     answer = site.destination.session.get(site.destination.url(f"tripleo/{name}/tags/list"))
@@ -274,7 +276,7 @@ def test_a_role_of_somebody_elses_changes_images(site: Site, role: str) -> None:
     assert (made["by-role"].status, made["by-role"].why) == ("copied", "")
     assert site.run(made["by-role"], "cat", "/tmp/greeting").strip() == "good day"
     assert made["by-bad-role"].status == "failed"
-    assert "by-bad-role: the role add-greeting failed (ansible-playbook: exit status 2)" in made["by-bad-role"].why
+    assert "the role add-greeting failed (ansible-playbook: exit status 2)" in made["by-bad-role"].why
     assert "it is broken" in made["by-bad-role"].why
 
 
@@ -300,7 +302,10 @@ def test_images_may_be_left_on_the_host(
     assert bool(sources) is kept
 
 
-def test_an_interruption_stops_everything_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_an_interruption_stops_everything_and_leaves_nothing(
+    site: Site, tmp_path: Path, signum: signal.Signals
+) -> None:
     directory = tmp_path / "slow"
     directory.mkdir()
     (directory / "Dockerfile").write_text("FROM x\nUSER root\nRUN exec sleep 600.1357\n")
@@ -334,10 +339,18 @@ with Registries(Access(insecure=frozenset({{source.registry, {site.destination.h
             assert child.poll() is None, child.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        child.terminate()
+        child.send_signal(signum)
         printed, _ = child.communicate(timeout=60)
-    assert child.returncode != 0
-    assert "Interrupted" in printed
+    if signum == signal.SIGKILL:
+        assert len(list(scratch.iterdir())) == 1
+        while _sleepers():  # the kernel kills them one after the other
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        with private_storage(Access(), scratch):
+            pass
+    else:
+        assert child.returncode == 1
+        assert "Interrupted" in printed
     assert _sleepers() == []
     assert list(scratch.iterdir()) == []
     for name in ("one", "two", "three"):

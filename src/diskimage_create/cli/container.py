@@ -12,41 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diskimage_create.cli import CONTEXT, format_option, stop_on_signals
+from diskimage_create.cli.registry_options import access, registry_options
 
 if TYPE_CHECKING:
     from diskimage_create.registries import Access
-
-_ACCESS_OPTIONS = (
-    click.option(
-        "--authfile", type=click.Path(), metavar="FILE", help="Credentials of registries.  [as podman and skopeo]"
-    ),
-    click.option(
-        "--insecure-registry",
-        multiple=True,
-        metavar="HOST",
-        help="This registry needs no TLS, or no certificate that is known; can be repeated.",
-    ),
-    click.option("--ca-certificate", type=click.Path(), metavar="FILE", help="Trust these CA certificates (PEM), too."),
-)
-
-
-def access_options(function: Any) -> Any:
-    """Add the options that say how registries are reached."""
-    for option in reversed(_ACCESS_OPTIONS):
-        function = option(function)
-    return function
-
-
-def access_of(authfile: str | None, insecure_registry: tuple[str, ...], ca_certificate: str | None) -> Access:
-    """How registries are reached, as the options and the host say."""
-    from diskimage_create.errors import InputError, Problem
-    from diskimage_create.registries import Access, access
-
-    environ = {**os.environ, **({"REGISTRY_AUTH_FILE": authfile} if authfile else {})}
-    if ca_certificate and not os.access(ca_certificate, os.R_OK):
-        raise InputError([Problem(f"{ca_certificate} cannot be read", "--ca-certificate")])
-    certificates = Path(ca_certificate) if ca_certificate else None
-    return Access(access.host_credentials(environ), frozenset(insecure_registry), certificates)
 
 
 def tell(line: str) -> None:
@@ -56,7 +25,12 @@ def tell(line: str) -> None:
 
 @click.group(context_settings=CONTEXT)
 def container() -> None:
-    """Prepare, change, push and list container images."""
+    """Prepare, change, push and list container images.
+
+    \b
+    Example:
+      diskimage-create container image list --registry 192.168.24.1:8787
+    """
 
 
 @container.group(context_settings=CONTEXT)
@@ -76,8 +50,8 @@ def image() -> None:
 @click.option("--rpms-path", type=click.Path(), metavar="DIR", help="RPM packages to install.")
 @click.option("--debs-path", type=click.Path(), metavar="DIR", help="Debian packages to install.")
 @click.option("--tag", default="latest", metavar="TAG", help="Comes after the tag of each image.  [latest]")
-@access_options
-def hotfix(images: tuple[str, ...], rpms_path: str | None, debs_path: str | None, tag: str, **access: Any) -> None:
+@registry_options
+def hotfix(images: tuple[str, ...], rpms_path: str | None, debs_path: str | None, tag: str, **options: Any) -> None:
     """Install files of packages in images: a new layer, under a new tag, in this host's storage of images.
 
     Of NAME:16.2 it makes NAME:16.2-TAG. The versions that are installed in it are those of the files, or there is
@@ -97,7 +71,7 @@ def hotfix(images: tuple[str, ...], rpms_path: str | None, debs_path: str | None
     paths = {name: str(Path(path).absolute()) for name, path in given.items() if path}
     planned = hotfixes.plan(images, paths, tag)
     stop_on_signals()
-    with Registries(access_of(**access)) as registries:
+    with Registries(access(options)) as registries:
         for name in hotfixes.apply(planned, paths, registries, tell):
             click.echo(name)
 
@@ -113,7 +87,7 @@ def hotfix(images: tuple[str, ...], rpms_path: str | None, debs_path: str | None
     metavar="-",
     help="With --username: - reads it from standard input. Otherwise DISKIMAGE_CREATE_PASSWORD, or it is asked for.",
 )
-@access_options
+@registry_options
 def push(
     name: str,
     local: bool,
@@ -121,7 +95,7 @@ def push(
     append_tag: str,
     username: str | None,
     password: str | None,
-    **access: Any,
+    **options: Any,
 ) -> None:
     """Store an image in a registry, under the name that it has.
 
@@ -136,7 +110,7 @@ def push(
     from diskimage_create.registries import Registries
 
     source, destination = pushing.destination_of(name, registry_url or local_registry(), append_tag)
-    reached = _reached(destination.registry or "", access_of(**access), _credentials(username, password))
+    reached = _reached(destination.registry or "", access(options), _credentials(username, password))
     stop_on_signals()
     with Registries(reached) as registries:
         digest = pushing.push(source, destination, local, registries)
@@ -162,7 +136,7 @@ def _credentials(username: str | None, password: str | None) -> Callable[[], tup
     return lambda: (username, password)
 
 
-def _reached(host: str, access: Access, credentials: Callable[[], tuple[str, str]] | None) -> Access:
+def _reached(host: str, how: Access, credentials: Callable[[], tuple[str, str]] | None) -> Access:
     """How registries are reached, with credentials of one; without TLS where it has none."""
     from dataclasses import replace
 
@@ -170,18 +144,18 @@ def _reached(host: str, access: Access, credentials: Callable[[], tuple[str, str
     from diskimage_create.registries.plain import speaks_plain_http
 
     if credentials:
-        return replace(access, credentials={**access.credentials, host: Credentials(*credentials())})
-    if host not in access.insecure and speaks_plain_http(host, access):
+        return replace(how, credentials={**how.credentials, host: Credentials(*credentials())})
+    if host not in how.insecure and speaks_plain_http(host, how):
         tell(f"{host} has no TLS: it is used without")
-        return replace(access, insecure=access.insecure | {host})
-    return access
+        return replace(how, insecure=how.insecure | {host})
+    return how
 
 
 @image.command("list", context_settings=CONTEXT)
 @click.option("--registry", metavar="HOST[:PORT]", help="Whose images.  [this undercloud's registry]")
-@access_options
+@registry_options
 @format_option
-def list_images(registry: str | None, output_format: str, **access: Any) -> None:
+def list_images(registry: str | None, output_format: str, **options: Any) -> None:
     """Show the images in a registry: every repository, with all its tags.
 
     \b
@@ -195,7 +169,7 @@ def list_images(registry: str | None, output_format: str, **access: Any) -> None
     from diskimage_create.registries import Registries
 
     host = host_of(registry or local_registry(), "--registry")
-    with Registries(_reached(host, access_of(**access), None)) as registries:
+    with Registries(_reached(host, access(options), None)) as registries:
         found = listing.of_registry(host, registries)
     if output_format == "json":
         images = [{"repository": name, "tags": tags} for name, tags in found.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +23,8 @@ from diskimage_create.workspace import workspace
 LENT = "/mnt"
 #: chroot needs neither cgroups nor an OCI runtime, and has the host's network.
 _ISOLATION = ("--isolation", "chroot")
+#: Seconds that buildah has after SIGTERM
+_GRACE = 5.0
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,18 @@ class Buildah:
     """Options that name the storage; none for the host's"""
     auth: Path
     environment: Mapping[str, str] = field(repr=False)
+    children: process.Children = field(default_factory=lambda: process.Children(_GRACE), repr=False)
+    """Runs buildah; a block around it stops what other threads run"""
+    _to_do: set[tuple[str, ...]] = field(default_factory=set, repr=False)
+    _called: dict[str, str | None] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __call__(self, *arguments: str | Path) -> str:
         """Run buildah; what it prints.
 
         :raises CommandFailed: it failed; the error shows the last lines of all that was printed
         """
-        argv = [*process.FENCE, "buildah"] if process.is_root() else ["buildah"]
-        done = process.run([*argv, *self.storage, *arguments], env=self.environment, expect=range(-64, 256))
+        done = self.children.run([*_command(), *self.storage, *arguments], self.environment, range(-64, 256))
         if done.returncode:
             raise CommandFailed(["buildah", *map(str, arguments)], done.returncode, done.stdout + done.stderr)
         return done.stdout
@@ -77,6 +84,13 @@ class Buildah:
         """Give an image of the storage another name."""
         self("tag", image, name)
 
+    def call(self, image: str, name: str) -> None:
+        """Give an image another name, for as long as the storage is used: what had it before gets it back."""
+        with self._lock:
+            if name not in self._called:
+                self._called[name] = self.id_of(name)
+            self.tag(image, name)
+
     def remove(self, *images: str) -> None:
         """Take away names of images, and the images that have no other. What is in use, or not there, is no error."""
         for image in images:
@@ -98,13 +112,34 @@ class Buildah:
     def container(self, image: str) -> Iterator[Container]:
         """A working container made of an image of the storage; removed in the end."""
         name = f"diskimage-create-{uuid.uuid4().hex}"
-        with tempfile.TemporaryDirectory(prefix="lent-", dir=self.scratch) as lent:
-            try:
-                self("from", "--pull-never", "--name", name, image)
-                yield Container(self, name, Path(lent))
-            finally:
-                with suppress(CommandFailed):
-                    self("rm", name)
+        remove = ("rm", name)
+        with tempfile.TemporaryDirectory(prefix="lent-", dir=self.scratch) as lent, self.undone_by(*remove):
+            self("from", "--pull-never", "--name", name, image)
+            yield Container(self, name, Path(lent))
+            self(*remove)
+
+    @contextmanager
+    def undone_by(self, *command: str) -> Iterator[None]:
+        """A block whose work a command takes back if the block fails; at the latest when the storage is left."""
+        self._to_do.add(command)
+        try:
+            yield
+        except BaseException:
+            with suppress(CommandFailed):
+                self(*command)
+                self._to_do.discard(command)
+            raise
+        self._to_do.discard(command)
+
+    def remove_in_the_end(self, image: str) -> None:
+        """Take away the name of an image when the storage is left."""
+        self._to_do.add(("rmi", image))
+
+    def tidy(self) -> None:
+        """Take back what is still to be taken back: what interrupted the work stopped that, too."""
+        names = [("tag", before, name) if before else ("rmi", name) for name, before in self._called.items()]
+        for command in [*sorted(self._to_do), *names]:  # containers (rm) hold images (rmi)
+            process.run([*_command(), *self.storage, *command], env=self.environment, expect=range(-64, 256))
 
 
 @dataclass(frozen=True)
@@ -162,7 +197,11 @@ def host_storage(access: Access) -> Iterator[Buildah]:
     _require()
     with ExitStack() as stack:
         parent = Path(os.environ.get("TMPDIR") or "/var/tmp")
-        yield _with_access(stack, access, stack.enter_context(workspace(parent)).tmp, ())
+        buildah = _with_access(stack, access, stack.enter_context(workspace(parent)).tmp, ())
+        try:
+            yield buildah
+        finally:
+            buildah.tidy()
 
 
 def _with_access(stack: ExitStack, access: Access, scratch: Path, storage: tuple[str, ...]) -> Buildah:
@@ -178,9 +217,12 @@ def _driver(directory: Path) -> str:
     """overlay where the kernel and the file system of a directory can do it."""
     probe = directory / "probe"
     places = ("--root", probe / "root", "--runroot", probe / "run")
-    argv = [*process.FENCE, "buildah"] if process.is_root() else ["buildah"]
-    done = process.run([*argv, *places, "--storage-driver", "overlay", "info"], expect=range(-64, 256))
+    done = process.run([*_command(), *places, "--storage-driver", "overlay", "info"], expect=range(-64, 256))
     return "vfs" if done.returncode else "overlay"
+
+
+def _command() -> tuple[str, ...]:
+    return (*process.FENCE, "buildah") if process.is_root() else ("buildah",)
 
 
 def _require() -> None:

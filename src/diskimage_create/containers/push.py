@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 
-from diskimage_create import process
+from diskimage_create import progress
 from diskimage_create.containers.buildah import host_storage
 from diskimage_create.containers.modify.tasks import step
 from diskimage_create.errors import InputError, Problem, RemoteError
 from diskimage_create.references import InvalidReference, Reference, parse
-from diskimage_create.registries import Registries, content
-from diskimage_create.registries.access import auth_file, trusted
+from diskimage_create.registries import Registries
+from diskimage_create.registries.copying import Copy, Status, copy_all
 
 
 def destination_of(image: str, registry: str, append_tag: str = "") -> tuple[Reference, Reference]:
@@ -72,12 +71,11 @@ def push(source: Reference, destination: Reference, local: bool, registries: Reg
     """
     if local:
         return _from_storage(source, destination, registries)
-    access = registries.access
-    with auth_file(access) as auth, trusted(access) as bundle, step(f"copying {source}", RemoteError):
-        certificates = {"SSL_CERT_FILE": str(bundle)} if bundle else {}
-        environment = {**os.environ, "PATH": process.tool_path(), **certificates}
-        content.copy(source, destination, access, auth, environment, all_architectures=True)
-    return registries.manifest(destination).digest
+    with progress.transfers(1) as display:
+        (copied,) = copy_all([Copy(source, destination)], registries, 1, display)
+    if copied.status is Status.FAILED or copied.digest is None:
+        raise RemoteError(f"{source}: {copied.why}")
+    return copied.digest
 
 
 def _from_storage(source: Reference, destination: Reference, registries: Registries) -> str:

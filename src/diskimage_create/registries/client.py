@@ -141,21 +141,6 @@ class Registries:
             return None
         return headers.get("Docker-Content-Digest") or self.manifest(reference, direct=direct).digest
 
-    def instance(self, reference: Reference, architecture: str) -> Manifest:
-        """The manifest of one architecture's image, where there may be several.
-
-        :param architecture: Go's name of it
-        :raises NotFound: there is no such image, or none of this architecture
-        :raises RemoteError: the registry refuses, does not answer, or its answer is not what it says
-        """
-        manifest = self.manifest(reference)
-        if not manifest.is_index:
-            return manifest
-        for entry in manifest.data.get("manifests", []):
-            if entry.get("platform", {}).get("architecture") == architecture:
-                return self.manifest(Reference(reference.registry, reference.repository, None, str(entry["digest"])))
-        raise NotFound(f"{reference}: there is no image of the architecture {architecture}")
-
     def labels(self, reference: Reference, architecture: str = "amd64") -> dict[str, str]:
         """The labels in an image's configuration: one request for the manifest, one for the configuration.
 

@@ -32,6 +32,7 @@ def apply(modification: Modification, buildah: Buildah, target: Reference, direc
     :raises CommandFailed: it failed, with what Ansible said of it
     """
     variables = {
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
         **modification.variables,
         "source_image": str(target),
         "target_image": str(target),
@@ -45,7 +46,7 @@ def apply(modification: Modification, buildah: Buildah, target: Reference, direc
     environment = {**buildah.environment, **_storage(buildah, directory), **_quiet(directory)}
     fence = process.FENCE if process.is_root() else ()
     argv = [*fence, _PROGRAM, "--inventory", "localhost,", str(book)]
-    done = process.run(argv, env=environment, cwd=directory, expect=range(-64, 256))
+    done = buildah.children.run(argv, environment, range(-64, 256))
     if done.returncode:
         raise CommandFailed([_PROGRAM, modification.role], done.returncode, done.stdout + done.stderr)
 

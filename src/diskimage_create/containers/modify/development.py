@@ -26,12 +26,13 @@ _MAIN = "HEAD"
 _IDENTITY = ("-c", "user.name=diskimage-create", "-c", "user.email=diskimage-create@localhost")
 
 
-def wheels(variables: Mapping[str, Any], directory: Path) -> list[Path]:
+def wheels(variables: Mapping[str, Any], directory: Path, children: process.Children) -> list[Path]:
     """Fetch the projects of ``refspecs`` and make a wheel of each.
 
     The first refspec of a project is what is built; further ones are changes that are applied to it in their order.
 
     :param directory: an empty one, for repositories and wheels
+    :param children: runs git and uv
     :raises BuildError: a project cannot be fetched or built, or changes do not go together
     """
     wanted: dict[str, list[str]] = {}
@@ -42,39 +43,41 @@ def wheels(variables: Mapping[str, Any], directory: Path) -> list[Path]:
     made = []
     for project, refspecs in wanted.items():
         source = directory / project.replace("/", "_")
+        addresses = [address.replace("{project}", project) for address in (repository, changes)]
         try:
-            _check_out(source, refspecs, *(address.replace("{project}", project) for address in (repository, changes)))
-            made.append(_wheel(source, directory / "wheels" / source.name))
+            _check_out(source, refspecs, addresses, children)
+            made.append(_wheel(source, directory / "wheels" / source.name, children))
         except CommandFailed as failed:
             raise BuildError(f"{project}: {failed.message}", _hint(failed)) from None
     return made
 
 
-def _check_out(source: Path, refspecs: Sequence[str], repository: str, changes: str) -> None:
+def _check_out(source: Path, refspecs: Sequence[str], addresses: Sequence[str], children: process.Children) -> None:
     """The first refspec, and all others on top of it. Tags come along: versions are worked out from them (PBR)."""
-    source.mkdir()
-    _git(source, "init", "--quiet")
-    _git(source, "fetch", "--quiet", "--tags", repository, _MAIN)
-    for number, refspec in enumerate(refspecs):
-        _git(source, "fetch", "--quiet", changes if refspec.startswith("refs/changes/") else repository, refspec)
-        how = ("cherry-pick",) if number else ("checkout", "--quiet", "--detach")
-        _git(source, *_IDENTITY, *how, "FETCH_HEAD")
-
-
-def _git(source: Path, *arguments: str) -> None:
     environment = {**os.environ, "PATH": process.tool_path(), "LC_ALL": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0"}
-    process.run(["git", *arguments], cwd=source, env=environment)
+
+    def git(*arguments: str) -> None:
+        children.run(["git", "-C", source, *arguments], environment)
+
+    repository, changes = addresses
+    source.mkdir()
+    git("init", "--quiet")
+    git("fetch", "--quiet", "--tags", repository, _MAIN)
+    for number, refspec in enumerate(refspecs):
+        git("fetch", "--quiet", changes if refspec.startswith("refs/changes/") else repository, refspec)
+        how = ("cherry-pick",) if number else ("checkout", "--quiet", "--detach")
+        git(*_IDENTITY, *how, "FETCH_HEAD")
 
 
 def _hint(failed: CommandFailed) -> str | None:
     return "these changes do not go together" if "cherry-pick" in failed.argv else None
 
 
-def _wheel(source: Path, target: Path) -> Path:
+def _wheel(source: Path, target: Path, children: process.Children) -> Path:
     """Built on this host, so that the image needs nothing to build it with."""
     # What pip knows of package indexes, uv is told; its own settings win.
     environment = {**host.detect(os.environ).package_index, **os.environ, "PATH": process.tool_path()}
-    process.run(["uv", "build", "--quiet", "--wheel", "--out-dir", target, source], env=environment)
+    children.run(["uv", "build", "--quiet", "--wheel", "--out-dir", target, source], environment)
     (wheel,) = target.glob("*.whl")
     if not wheel.name.endswith("-none-any.whl"):
         raise BuildError(f"{source.name}: {wheel.name} has compiled code of this host, not of the image's distribution")

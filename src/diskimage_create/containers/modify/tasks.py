@@ -115,7 +115,7 @@ def _update(modification: Modification, container: Container) -> None:
 
 
 def _develop(modification: Modification, container: Container, directory: Path) -> None:
-    wheels = development.wheels(modification.variables, directory)
+    wheels = development.wheels(modification.variables, directory, container.buildah.children)
     with step("installing the projects"):
         development.install(container, wheels, str(modification.variables.get("python", "python3")))
 
@@ -135,7 +135,7 @@ def _by_dockerfile(
     modified = context / "Dockerfile.modified"
     modified.write_text(dockerfile.rebased(text, str(source.normalised()), modification.append_tag), encoding="utf-8")
     with step("building from the Dockerfile"):
-        buildah.tag(base, str(source.normalised()))
+        buildah.call(base, str(source.normalised()))
         return buildah.build(context, modified, str(destination))
 
 
@@ -144,7 +144,7 @@ def _by_role(modification: Modification, buildah: Buildah, base: str, destinatio
     assert destination.tag is not None
     target = destination.tagged(destination.tag.removesuffix(modification.append_tag) or "latest")
     with step(f"the role {modification.role}"):
-        buildah.tag(base, str(target))
+        buildah.call(base, str(target))
         ansible.apply(modification, buildah, target, directory)
     made = buildah.id_of(str(destination))
     if made is None:
