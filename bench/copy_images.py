@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from registry_servers import Server, digest, layer, registry
 
 SHARED, OWN = 50_000_000, 1_000_000
+COPIES = Path(__file__).with_name("copies.py")
 #: What skopeo remembers of layers, when root runs it: the benchmark has one of its own in its mount namespace
 CACHE = Path("/var/lib/containers/cache")
 PRIVATE = "DISKIMAGE_CREATE_BENCH_PRIVATE"
@@ -39,11 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=95)
     parser.add_argument("--jobs", type=int, default=4)
-    parser.add_argument("--copy", nargs=2, metavar=("FROM", "TO"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.copy:
-        ours(*arguments.copy, arguments.images, arguments.jobs)
-        return
     private_cache()
     with tempfile.TemporaryDirectory(prefix="bench-copy-") as work, registry(Path(work, "source")) as source:
         shared = fill(source, arguments.images)
@@ -97,8 +94,8 @@ def one_round(
     for case in ("ours", "skopeo sync") if ours_first else ("skopeo sync", "ours"):
         with destination(work) as server:
             if case == "ours":
-                command = [sys.executable, __file__, "--copy", source.host, server.host]
-                command += ["--images", str(arguments.images), "--jobs", str(arguments.jobs)]
+                numbers = (str(arguments.images), str(arguments.jobs))
+                command = [sys.executable, str(COPIES), source.host, server.host, *numbers]
                 found["ours"] = timed(command).seconds
                 found["sent"] = sent(server, shared)
                 found["nothing to do"] = timed(command).seconds
@@ -122,28 +119,6 @@ def sent(server: Server, blob: str) -> int:
     algorithm, _, value = blob.partition(":")
     lines = server.log.read_text().splitlines()
     return sum(f"digest={algorithm}%3A{value}" in line and '"PUT /v2/' in line for line in lines)
-
-
-def ours(source: str, server: str, images: int, jobs: int) -> None:
-    """The copies that are measured."""
-    from diskimage_create.progress import transfers
-    from diskimage_create.references import Reference
-    from diskimage_create.registries import Access, Registries
-    from diskimage_create.registries.copying import Copy, copy_all
-
-    copies = [
-        Copy(
-            Reference(source, f"tripleo/image-{number}", "t"),
-            Reference(server, f"copy/image-{number}", "t"),
-        )
-        for number in range(images)
-    ]
-    access = Access(insecure=frozenset({source, server}))
-    with Registries(access) as registries, transfers(images) as shown:
-        results = copy_all(copies, registries, jobs, shown)
-    failed = [result for result in results if result.digest is None]
-    if failed:
-        sys.exit("\n".join(result.why for result in failed))
 
 
 def report(rounds: list[dict[str, float]]) -> None:

@@ -67,7 +67,13 @@ class Manifest:
     def blobs(self) -> dict[str, int]:
         """Bytes by digest, of the configuration and all layers; nothing for an index."""
         entries = [self.data.get("config"), *self.data.get("layers", [])]
-        return {entry["digest"]: entry["size"] for entry in entries if entry}
+        return {str(entry["digest"]): int(entry["size"]) for entry in entries if entry}
+
+    @property
+    def members(self) -> dict[str, str]:
+        """Go's name of the architecture by digest, of all images of an index; nothing for an image."""
+        entries = self.data.get("manifests", []) if self.is_index else []
+        return {str(entry["digest"]): str((entry.get("platform") or {}).get("architecture")) for entry in entries}
 
 
 class Registries:
@@ -122,7 +128,7 @@ class Registries:
             manifest = Manifest(digest, content)
             if not isinstance(manifest.data, dict):
                 raise ValueError
-            _ = manifest.blobs
+            _ = manifest.blobs, manifest.members
         except (ValueError, LookupError, TypeError, AttributeError):
             raise RemoteError(f"{reference}: what the registry has there is no manifest of an image") from None
         return manifest

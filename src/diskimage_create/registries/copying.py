@@ -163,7 +163,7 @@ def _look_at(copy: Copy, registries: Registries) -> _Image:
     there: Manifest | None = None
     with suppress(NotFound):
         there = registries.manifest(_target(copy), direct=True)
-    if there and there.digest == registries.digest(copy.source):
+    if there and there.digest == (copy.source.digest or registries.digest(copy.source)):
         return _Image(there.digest, _blobs(registries, _target(copy), there, direct=True), present=True)
     manifest = registries.manifest(copy.source)
     if manifest.is_index and not copy.all_architectures:
@@ -177,8 +177,8 @@ def _blobs(registries: Registries, reference: Reference, manifest: Manifest, dir
     if not manifest.is_index:
         return manifest.blobs
     found: dict[str, int] = {}
-    for entry in manifest.data["manifests"]:
-        found |= registries.manifest(_by_digest(reference, entry["digest"]), direct=direct).blobs
+    for digest in manifest.members:
+        found |= registries.manifest(_by_digest(reference, digest), direct=direct).blobs
     return found
 
 
@@ -194,10 +194,11 @@ def of_this_machine(reference: Reference, index: Manifest) -> str:
     """
     machine = MACHINES.get(platform.machine(), platform.machine())
     wanted = _GO_NAMES.get(machine, machine)
-    offered = {str(each.get("platform", {}).get("architecture")): each["digest"] for each in index.data["manifests"]}
-    if wanted not in offered:
-        raise RemoteError(f"{reference}: there is no image for {wanted}, but for {', '.join(sorted(offered))}")
-    return str(offered[wanted])
+    for digest, architecture in index.members.items():
+        if architecture == wanted:
+            return digest
+    offered = ", ".join(sorted(set(index.members.values()))) or "nothing"
+    raise RemoteError(f"{reference}: there is no image for {wanted}, but for {offered}")
 
 
 class _Copying:

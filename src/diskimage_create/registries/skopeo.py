@@ -29,7 +29,7 @@ _FATAL = re.compile(r'level=(?:fatal|error) msg="(?P<text>(?:[^"\\]|\\.)*)"')
 _PERMANENT = re.compile(
     r"unauthorized|authentication required|access to the resource is denied|status: (?:401|403)|forbidden"
     r"|manifest (?:unknown|invalid)|name (?:unknown|invalid)|repository name not known|unsupported|denied"
-    r"|x509|certificate|HTTP response to HTTPS client|is rejected|rejected by policy|is blocked|no such host",
+    r"|x509|certificate|HTTP response to HTTPS client|image rejected|is blocked",
     re.IGNORECASE,
 )
 _QUERY = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']+")
