@@ -11,10 +11,11 @@ from pathlib import Path
 from diskimage_create.errors import InputError, Problem
 
 
-def write(path: str | Path, text: str, where: str = "--output") -> None:
+def write(path: str | Path, text: str, where: str = "--output", *, private: bool = False) -> None:
     """Write a file under a name of its own, and rename it when it is complete.
 
     :param where: the option that named it
+    :param private: nobody else may read it
     :raises InputError: it cannot be written there
     """
     target = Path(path)
@@ -23,14 +24,35 @@ def write(path: str | Path, text: str, where: str = "--output") -> None:
         with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=".", delete=False, encoding="utf-8") as file:
             temporary = file.name
             file.write(text)
-        mask = os.umask(0o022)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        if not private:  # as which it was made
+            mask = os.umask(0o022)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, target)
     except OSError as error:
         if temporary:
             os.unlink(temporary)
         raise InputError([Problem(f"{path} cannot be written: {error.strerror}", where, "name another file")]) from None
+
+
+def keep(path: Path, where: str = "--output") -> Path | None:
+    """Give what a file holds now the name ``FILE.backup`` besides; None: there is no such file.
+
+    :param where: the option that named it
+    :raises InputError: that name cannot be given
+    """
+    if not path.is_file():
+        return None
+    backup = path.with_name(f"{path.name}.backup")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as temporary:
+            # A link, and no copy: what is there keeps its owner and mode, and the file is there all the time.
+            os.link(path, Path(temporary) / "link")
+            os.replace(Path(temporary) / "link", backup)
+    except OSError as error:
+        message = f"{path} cannot be kept as {backup.name}: {error.strerror}"
+        raise InputError([Problem(message, where, "name another file")]) from None
+    return backup
 
 
 def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str] = (), where: str = "--output") -> None:

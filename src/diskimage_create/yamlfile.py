@@ -125,6 +125,8 @@ def _complaint(error: Any) -> str:
     match error.validator:
         case "type":
             return f"must be {' or '.join(_TYPES[name] for name in ([wanted] if isinstance(wanted, str) else wanted))}"
+        case "not" if "type" in wanted:
+            return f"must not be {' or '.join(_TYPES[name] for name in wanted['type'])}"
         case "enum":
             return f"must be one of {', '.join(dict.fromkeys(str(value).lower() for value in wanted))}"
         case "minLength" | "minItems" | "minProperties":
@@ -143,6 +145,15 @@ def read(path: Path) -> Document:
     :raises InputError: it cannot be read, or is no YAML
     """
     (document,) = _documents(path, text_of(path), single=True)
+    return document
+
+
+def parse(path: Path, text: str) -> Document:
+    """The same of a text that was made of a file.
+
+    :raises InputError: it is no YAML
+    """
+    (document,) = _documents(path, text, single=True)
     return document
 
 

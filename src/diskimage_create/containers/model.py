@@ -36,3 +36,5 @@ class PreparedImage:
     parameters: tuple[str, ...] = ()
     modification: Modification | None = None
     multi_arch: bool = False
+    pushed: bool = True
+    """Whether it is brought to its destination; otherwise nodes pull it from where it is"""
