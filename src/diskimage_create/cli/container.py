@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diskimage_create.cli import CONTEXT, format_option, stop_on_signals
+from diskimage_create.cli.container_prepare import prepare
 from diskimage_create.cli.registry_options import access, registry_options
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def container() -> None:
 
     \b
     Example:
-      diskimage-create container image list --registry 192.168.24.1:8787
+      diskimage-create container image prepare -e containers-prepare-parameters.yaml --dry-run
     """
 
 
@@ -39,6 +40,7 @@ def image() -> None:
 
     \b
     Examples:
+      diskimage-create container image prepare -e containers-prepare-parameters.yaml --dry-run
       diskimage-create container image hotfix --image localhost/nova:16.2 --rpms-path ~/rpms --tag fix1
       diskimage-create container image push --local --registry-url 192.168.24.1:8787 localhost/nova:16.2-fix1
       diskimage-create container image list --registry 192.168.24.1:8787
@@ -176,3 +178,6 @@ def list_images(registry: str | None, output_format: str, **options: Any) -> Non
         click.echo(json.dumps({"registry": host, "images": images}, indent=1))
     elif found:
         click.echo(listing.as_text(host, found))
+
+
+image.add_command(prepare)
