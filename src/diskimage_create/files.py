@@ -40,12 +40,13 @@ def _is_special(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
-def write(path: str | Path, text: str, where: str = "--output") -> None:
+def write(path: str | Path, text: str, where: str = "--output", *, private: bool = False) -> None:
     """Write a file under a name of its own, and rename it when it is complete.
 
     A link stays one: what it leads to is replaced. Pipes and devices are written to.
 
     :param where: the option that named it
+    :param private: nobody else may read it
     :raises InputError: it cannot be written there
     """
     target = Path(os.path.realpath(path))
@@ -59,9 +60,10 @@ def write(path: str | Path, text: str, where: str = "--output") -> None:
         ) as file:
             temporary = file.name
             file.write(text)
-        mask = os.umask(0o022)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        if not private:  # as which it was made
+            mask = os.umask(0o022)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, target)
     except BaseException as error:
         if temporary:
@@ -70,6 +72,26 @@ def write(path: str | Path, text: str, where: str = "--output") -> None:
         if not isinstance(error, OSError):
             raise
         raise _unwritable(path, error.errno, where) from None
+
+
+def keep(path: Path, where: str = "--output") -> Path | None:
+    """Give what a file holds now the name ``FILE.backup`` besides; None: there is no such file.
+
+    :param where: the option that named it
+    :raises InputError: that name cannot be given
+    """
+    if not path.is_file():
+        return None
+    backup = path.with_name(f"{path.name}.backup")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as temporary:
+            # A link, and no copy: what is there keeps its owner and mode, and the file is there all the time.
+            os.link(path, Path(temporary) / "link")
+            os.replace(Path(temporary) / "link", backup)
+    except OSError as error:
+        message = f"{path} cannot be kept as {backup.name}: {error.strerror}"
+        raise InputError([Problem(message, where, "name another file")]) from None
+    return backup
 
 
 def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str] = (), where: str = "--output") -> None:

@@ -13,8 +13,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -23,6 +23,12 @@ from diskimage_create.errors import CommandFailed, HostError, Interrupted
 
 # How long a program may take to clean up after SIGTERM before it gets SIGKILL.
 GRACE_SECONDS = 20.0
+
+#: Before a command of root's: all of it dies with us, its mounts included: setpriv(1), unshare(1)
+FENCE = (
+    *("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--mount-proc", "--mount", "--ipc"),
+    *("--kill-child=SIGKILL", "--"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def run(
     cwd: Path | None = None,
     timeout: float | None = None,
     expect: Iterable[int] = (0,),
+    started: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -74,12 +81,15 @@ def run(
     :param stdin: a file that it reads instead
     :param timeout: seconds; the program is killed after that
     :param expect: exit statuses that are no error
+    :param started: told the program's process id as soon as it runs
     :raises CommandFailed: for any other exit status, and after a time-out
     :raises HostError: the program is not installed
     """
     plain = [str(arg) for arg in argv]
     with _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=stdin or subprocess.PIPE) as child:
         try:
+            if started:
+                started(child.pid)
             stdout, stderr = child.communicate(None if stdin else input or "", timeout=timeout)
         except subprocess.TimeoutExpired:
             stop(child.pid, grace=0)
@@ -161,17 +171,33 @@ class Children:
 
         :raises Interrupted: the block is being left
         """
+        with self._registered(argv[0]) as started:
+            return stream(argv, on_line, env=env, grace=self._grace, started=started)
+
+    def run(
+        self, argv: Sequence[str | Path], env: Mapping[str, str] | None = None, expect: Iterable[int] = (0,)
+    ) -> Completed:
+        """Like :func:`run`.
+
+        :raises Interrupted: the block is being left
+        """
+        with self._registered(argv[0]) as started:
+            return run(argv, env=env, expect=expect, started=started)
+
+    @contextmanager
+    def _registered(self, name: str | Path) -> Iterator[Callable[[int], None]]:
+        """Takes a program's process id, and forgets it when the program has ended."""
         mine: list[int] = []
 
         def started(pid: int) -> None:
             with self._lock:
                 if self._stopped.is_set():
-                    raise Interrupted(f"{argv[0]} is not started any more")
+                    raise Interrupted(f"{name} is not started any more")
                 self._running.add(pid)
                 mine.append(pid)
 
         try:
-            return stream(argv, on_line, env=env, grace=self._grace, started=started)
+            yield started
         finally:
             with self._lock:
                 self._running.difference_update(mine)

@@ -125,6 +125,8 @@ def _complaint(error: Any) -> str:
     match error.validator:
         case "type":
             return f"must be {' or '.join(_TYPES[name] for name in ([wanted] if isinstance(wanted, str) else wanted))}"
+        case "not" if "type" in wanted:
+            return f"must not be {' or '.join(_TYPES[name] for name in wanted['type'])}"
         case "enum":
             return f"must be one of {', '.join(dict.fromkeys(str(value).lower() for value in wanted))}"
         case "minLength" | "minItems" | "minProperties":
@@ -146,10 +148,18 @@ def read(path: Path) -> Document:
     return document
 
 
-def documents_in(text: str, path: Path) -> list[Document]:
+def parse(path: Path, text: str) -> Document:
+    """The same of a text that was made of a file.
+
+    :raises InputError: it is no YAML
+    """
+    (document,) = _documents(path, text, single=True)
+    return document
+
+
+def parse_all(path: Path, text: str) -> list[Document]:
     """The YAML documents in a file's text, any number; of those that are empty, nothing.
 
-    :param path: the file
     :raises InputError: it is no YAML
     """
     return [each for each in _documents(path, text, single=False) if each.data is not None]

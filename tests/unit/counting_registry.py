@@ -1,8 +1,12 @@
-"""A registry on loopback that counts what it is asked at once: any tag exists, but those that begin with ``no-``."""
+"""A registry on loopback that counts what it is asked at once: any tag exists, but those that begin with ``no-``.
+
+All images are the same one, with labels.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MANIFEST = "application/vnd.oci.image.index.v1+json"
+_IMAGE = "application/vnd.oci.image.manifest.v1+json"
 
 
 @dataclass
@@ -25,7 +30,9 @@ class Counts:
     seconds: float = 0
     """How long each answer takes besides"""
     asked: list[str] = field(default_factory=list)
-    """Path of each request for a manifest"""
+    """Path of each request for a manifest, or for a blob"""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Those of every image"""
     most: int = 0
     """The most requests that were there at once"""
     _now: int = 0
@@ -64,6 +71,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", MANIFEST)
         self.send_header("Content-Length", "2")
         self.end_headers()
+        self.counts.leave()
+
+    def do_GET(self) -> None:
+        self.counts.arrive(self.path)
+        configuration = json.dumps({"config": {"Labels": self.counts.labels}}).encode()
+        blob = {"digest": f"sha256:{hashlib.sha256(configuration).hexdigest()}", "size": len(configuration)}
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": _IMAGE, "config": blob, "layers": []}).encode()
+        tags = json.dumps({"name": "any", "tags": ["such"]}).encode()
+        kind, content = ("application/json", tags) if self.path.endswith("/tags/list") else (_IMAGE, manifest)
+        kind, content = ("application/octet-stream", configuration) if "/blobs/" in self.path else (kind, content)
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
         self.counts.leave()
 
     def log_message(self, format: str, *arguments: Any) -> None:

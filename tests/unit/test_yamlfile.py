@@ -145,7 +145,7 @@ def test_a_key_that_overrides_a_merged_one_is_there_once(tmp_path: Path) -> None
 
 def test_a_file_of_several_documents(tmp_path: Path) -> None:
     path = tmp_path / "several.yaml"
-    documents = yamlfile.documents_in("---\na: 1\n---\n---\nb: 2\n...\n", path)
+    documents = yamlfile.parse_all(path, "---\na: 1\n---\n---\nb: 2\n...\n")
     assert [each.data for each in documents] == [{"a": 1}, {"b": 2}]
     assert documents[1].where("b") == f"{path}:5"
 

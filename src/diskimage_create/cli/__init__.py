@@ -26,6 +26,7 @@ COMMANDS = MappingProxyType(
         "images": "Check, pin and mirror the container images that charts and other files name.",
         "values": "Values of OpenStack-Helm's charts: split, amphora.",
         "diff": "Show what changed between two images or records.",
+        "container": "Change, push and list container images.",
         "cache": "List, remove and verify what builds have stored.",
         "config": "Print the JSON Schema of configuration files.",
         "doctor": "Show what this host has, and lacks, for building.",

@@ -141,7 +141,7 @@ class _Reader:
         """:raises InputError: the text is no YAML"""
         self.values[_absolute(path)] = ()
         sections: list[Section] = []
-        for number, document in enumerate(yamlfile.documents_in(placeholders.mask(text), path)):
+        for number, document in enumerate(yamlfile.parse_all(path, placeholders.mask(text))):
             for line, message, hint in document.repeated:
                 self.problems.append(Problem(message, f"{path}:{line}", hint))
             reading = Reading(document, chart, number)

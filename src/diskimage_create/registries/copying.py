@@ -148,8 +148,10 @@ def _refuse_conflicts(copies: Iterable[Copy]) -> None:
 
 
 def _target(copy: Copy) -> Reference:
-    """What skopeo is to push to: a tag."""
+    """What skopeo is to push to: a tag, or a digest where that is all there is."""
     full = copy.destination.normalised()
+    if full.digest and not full.tag:
+        return full
     return replace(full, tag=full.tag or "latest", digest=None)
 
 
@@ -165,7 +167,7 @@ def _look_at(copy: Copy, registries: Registries) -> _Image:
         return _Image(there.digest, _blobs(registries, _target(copy), there, direct=True), present=True)
     manifest = registries.manifest(copy.source)
     if manifest.is_index and not copy.all_architectures:
-        manifest = registries.manifest(_by_digest(copy.source, _of_this_machine(copy.source, manifest)))
+        manifest = registries.manifest(_by_digest(copy.source, of_this_machine(copy.source, manifest)))
     present = there is not None and there.digest == manifest.digest
     return _Image(manifest.digest, _blobs(registries, copy.source, manifest), present)
 
@@ -185,7 +187,11 @@ def _by_digest(reference: Reference, digest: str) -> Reference:
     return replace(reference, tag=None, digest=digest)
 
 
-def _of_this_machine(reference: Reference, index: Manifest) -> str:
+def of_this_machine(reference: Reference, index: Manifest) -> str:
+    """The digest of the image for this machine's architecture.
+
+    :raises RemoteError: the index has none
+    """
     machine = MACHINES.get(platform.machine(), platform.machine())
     wanted = _GO_NAMES.get(machine, machine)
     for digest, architecture in index.members.items():

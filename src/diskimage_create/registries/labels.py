@@ -15,6 +15,10 @@ class NoSuchTag(ValueError):
     """An image's labels make no tag; the message says why."""
 
 
+class NoSuchLabel(NoSuchTag):
+    """An image has not the labels that were asked for."""
+
+
 def problems(template: str, where: str) -> Iterator[Problem]:
     """What is wrong with a template, whatever the labels are.
 
@@ -31,11 +35,12 @@ def tag(template: str, labels: Mapping[str, str]) -> str:
     """The tag that a template makes of labels.
 
     :param template: the name of a label, or text with names in braces: ``{version}-{release}``
-    :raises NoSuchTag: a label is missing, or the result is no tag
+    :raises NoSuchLabel: a label is missing
+    :raises NoSuchTag: the result is no tag
     """
     wanted = _LABEL.findall(template) if "{" in template else [template]
     if missing := [name for name in wanted if name not in labels]:
-        raise NoSuchTag(f"it has no label {', '.join(missing)}")
+        raise NoSuchLabel(f"it has no label {', '.join(missing)}")
     made = _LABEL.sub(lambda match: labels[match[1]], template) if "{" in template else labels[template]
     if not is_tag(made):
         raise NoSuchTag(f"its labels make {made!r}, which cannot be a tag")
