@@ -92,6 +92,5 @@ def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report,
 
 
 def _why(report: Report) -> str:
-    failed = [finding for finding in report.findings if finding.status is Status.FAIL]
-    lines = [f"  {finding.id}: {finding.message}" for finding in failed]
-    return "\n".join([f"the image failed {len(failed)} of {len(report.findings)} checks", *lines])
+    lines = [f"  {finding.id}: {finding.message}" for finding in report.failed]
+    return "\n".join([f"the image failed {len(lines)} of {len(report.findings)} checks", *lines])
