@@ -13,6 +13,8 @@ from diskimage_create.boot.qemu import LOOPBACK
 #: Seconds to connect, and to wait for an answer: an emulated machine takes its time to start haproxy
 _TIMEOUT = (5.0, 120.0)
 _SHORT = (2.0, 20.0)
+#: Characters of an answer that an error shows
+_LONG = 700
 
 
 class NoAnswer(Exception):
@@ -129,10 +131,16 @@ class Client:
         except requests.RequestException as error:
             raise NoAnswer(f"{method} {path}: {_inner(error)}") from None
         if not reply.ok:
-            raise Rejected(f"{method} {path}: {reply.status_code} {' '.join(reply.text.split())[:500]}")
+            raise Rejected(f"{method} {path}: {reply.status_code} {_shortened(reply.text)}")
         with contextlib.suppress(ValueError):
             return reply.json()
         raise Rejected(f"{method} {path}: the answer is no JSON: {reply.text[:200]!r}")
+
+
+def _shortened(text: str) -> str:
+    """What went wrong is at the end of what a program printed: the agent quotes it all."""
+    words = " ".join(text.replace("\\n", " ").split())
+    return words if len(words) <= _LONG else f"{words[:60]} ... {words[60 - _LONG :]}"
 
 
 def _inner(error: BaseException) -> str:
