@@ -69,6 +69,16 @@ def recorded(image: Path) -> tuple[str | None, bool]:
     return arch if isinstance(arch, str) else None, AGENT in (elements if isinstance(elements, list) else ())
 
 
+def require(arch: str) -> None:
+    """Refuse what this host cannot boot, before anything is done.
+
+    :raises InputError: no machine of this architecture is known
+    :raises HostError: something is missing here
+    """
+    requirements.require_all(requirements.BOOT, "boot an image")
+    qemu.program(qemu.debian_name(arch))
+
+
 def boot(image: Path, options: BootOptions, say: Callable[[str], None]) -> BootReport:
     """Boot an image and look at it from outside; the image itself is not written to.
 
@@ -79,10 +89,9 @@ def boot(image: Path, options: BootOptions, say: Callable[[str], None]) -> BootR
     :raises HostError: this host lacks what it takes
     """
     started = time.monotonic()
-    arch = qemu.debian_name(options.arch)
     require_file(image)
-    requirements.require_all(requirements.BOOT, "boot an image")
-    qemu.program(arch)
+    require(options.arch)
+    arch = qemu.debian_name(options.arch)
     with workspace() as work:
         try:
             driver, disk = _opened(image, work.path)

@@ -31,6 +31,12 @@ class BootReport(Report):
     tail: tuple[str, ...]
     """Its last lines"""
 
+    def why(self) -> str:
+        """What failed, and the last lines of the console."""
+        shown = ["the last lines of the serial console:", *(f"  {line}" for line in self.tail)] if self.tail else []
+        kept = [f"the serial console is recorded in {self.console}"] if self.console else []
+        return "\n".join([super().why(), *shown, *kept])
+
     def as_json(self) -> dict[str, Any]:
         """The report as ``boot --format json`` prints it."""
         said = self.guest
@@ -65,12 +71,3 @@ def print_text(report: BootReport, stream: TextIO) -> None:
             print(f"  {line}", file=stream)
     if report.console:
         print(f"the serial console is recorded in {report.console}", file=stream)
-
-
-def why(report: BootReport) -> str:
-    """The failed checks and the last lines of the console, for an error."""
-    failed = [f"  {finding.id}: {finding.message}" for finding in report.failed]
-    lines = [f"the image failed {len(failed)} of {len(report.findings)} checks of its boot test", *failed]
-    if report.tail:
-        lines += ["the last lines of the serial console:", *(f"  {line}" for line in report.tail)]
-    return "\n".join(lines)
