@@ -141,7 +141,7 @@ def _tried(
             scenario.run(trial)
         of_amphora, trial.findings, trial.broken = trial.findings, [], None
         said = checks.run(trial)
-        events = {**running.console.events, **trial.events}
+        events = _events(running, said) | trial.events
         tail = tuple(running.console.tail())
     findings = (*trial.findings, *of_amphora)
     failed = any(finding.status is Status.FAIL for finding in findings)
@@ -149,6 +149,15 @@ def _tried(
     timeline = tuple(sorted(events.items(), key=lambda event: event[1]))
     seconds = time.monotonic() - started
     return BootReport(image, findings, seconds, arch, accelerator, firmware, timeline, said, kept, tail)
+
+
+def _events(machine: qemu.Machine, said: guest.GuestReport | None) -> dict[str, float]:
+    """What the console showed, and what the guest's own clock says of what systemd shows no more."""
+    events = dict(machine.console.events)
+    kernel = events.get("kernel started")
+    if said and said.multi_user_seconds and kernel is not None:
+        events.setdefault("multi-user.target", kernel + said.multi_user_seconds)
+    return events
 
 
 def _opened(image: Path, work: Path) -> tuple[str, Disk]:

@@ -13,18 +13,16 @@ from pathlib import Path
 _EVERY_SECONDS = 0.1
 
 #: Control sequences of terminals (ECMA-48), and characters that only move the cursor
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][0-9A-Za-z]|\x1bc|[\r\x00\x07\x08]")
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*\x07|\x1b[()][0-9A-Za-z]|\x1bc|[\r\x00\x07\x08]")
 
 #: Event -> what shows it. The kernel's own names its version at the very beginning; systemd prints the name of a unit
 #: (since version 248) or its description.
 _EVENTS = {
     "kernel started": re.compile(r"\] Linux version \S+|^Linux version \S+"),
-    "root file system found": re.compile(
-        r"systemd\[1\]: (systemd \d+\S* running|Detected architecture)|EXT4-fs .*mounted"
-    ),
+    "systemd started": re.compile(r"systemd\[1\]: systemd \d+\S* running in system mode"),
     "network up": re.compile(r"Reached target (network\.target|Network\.|Network$)"),
     "multi-user.target": re.compile(r"Reached target (multi-user\.target|Multi-User System)"),
-    "login prompt": re.compile(r"^\S+ login: ?$"),
+    "login prompt": re.compile(r"^\S+ login: ?(?:$|\[)"),
 }
 
 #: Where a boot ends for good, and what that means. The sources of these texts are SeaBIOS, the UEFI shell, GRUB, the
@@ -38,6 +36,10 @@ _ENDS = (
     (re.compile(r"^\(initramfs\) ?$|ALERT!.* does not exist"), "the initrd does not find the root file system"),
     (re.compile(r"Entering emergency mode|You are in (?:emergency|rescue) mode"), "the system is in emergency mode"),
 )
+#: The last words of SeaBIOS before it runs the boot sector. GRUB's first ones follow at once; what follows none of them
+#: in this time is a boot sector that hangs.
+_HANDED_OVER = re.compile(r"^Booting from (?!ROM)\S.*\.\.\.$")
+_SILENCE_SECONDS = 60.0
 _FAILED = re.compile(r"^\[FAILED\] Failed to start (?P<unit>.*)$")
 
 
@@ -78,19 +80,30 @@ class Console:
     """Why the boot goes no further; None as long as it may"""
     _read: int = 0
     _rest: str = ""
+    _last: str = ""
+    _grown: float = 0.0
 
-    def look(self) -> None:
-        """Take in what is new."""
+    def look(self, now: float | None = None) -> None:
+        """Take in what is new.
+
+        :param now: on the monotonic clock
+        """
+        now = (time.monotonic() if now is None else now) - self.started
         with self.path.open("rb") as file:
             file.seek(self._read)
             new = file.read()
-        if not new:
-            return
-        self._read += len(new)
+        if new:
+            self._read += len(new)
+            self._grown = now
+            self._take(new, now)
+        elif now - self._grown > _SILENCE_SECONDS and _HANDED_OVER.search(self._last):
+            self.ended = self.ended or f"the boot loader says nothing for {_SILENCE_SECONDS:.0f} s"
+
+    def _take(self, new: bytes, now: float) -> None:
         # A prompt is a line that nothing ends yet. Nothing that matters is as long as what is kept of a line.
         lines = plain(self._rest[-4096:] + new.decode("utf-8", errors="replace"))
         self._rest = lines[-1]
-        now = time.monotonic() - self.started
+        self._last = next((line for line in reversed(lines) if line), self._last)
         for line in lines:
             if (name := event(line)) is not None:
                 self.events.setdefault(name, now)

@@ -42,9 +42,9 @@ class Client:
         self._port = port
         self._directory = directory
         self._authority = credentials.server_authority.save(directory / "server-ca.pem")
-        self._session = self._new_session(credentials.client, "client.pem")
+        self._session = self._new_session(credentials.client)
 
-    def _new_session(self, identity: Identity | None, name: str) -> Any:
+    def _new_session(self, identity: Identity | None) -> Any:
         import requests
         from requests.adapters import HTTPAdapter
 
@@ -61,7 +61,7 @@ class Client:
         session.verify = str(self._authority)
         session.mount("https://", ToAmphora())
         if identity:
-            path = self._directory / name
+            path = self._directory / f"{identity.certificate.serial_number:x}.pem"
             session.cert = str(path if path.exists() else identity.save(path))
         return session
 
@@ -114,7 +114,7 @@ class Client:
         """
         import requests
 
-        with self._new_session(identity, "stranger.pem") as session:
+        with self._new_session(identity) as session:
             try:
                 return int(session.get(f"https://{LOOPBACK}:{self._port}/", timeout=_SHORT).status_code)
             except (requests.exceptions.SSLError, requests.exceptions.ConnectionError) as error:
