@@ -47,7 +47,7 @@ def packed(document: object, key: str = KEY) -> bytes:
 
 def test_a_heartbeat_of_an_amphora() -> None:
     """One that an agent of release 19.0.0 sent, with the key that it was given."""
-    recorded = (Path(__file__).parent / "consoles/heartbeat.json").read_text()
+    recorded = (Path(__file__).parent / "recorded/heartbeat.json").read_text()
     sample = json.loads(recorded)
     beat = opened(bytes.fromhex(sample["packet"]), sample["key"])
     assert (beat["ver"], beat["listeners"], beat["pools"]) == (3, {}, {})

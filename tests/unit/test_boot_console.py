@@ -10,11 +10,11 @@ import pytest
 from diskimage_create.boot import console
 from diskimage_create.boot.console import Console, event, failed_units, plain
 
-RECORDED = Path(__file__).parent / "consoles"
+RECORDED = Path(__file__).parent / "recorded"
 
 
 def lines(name: str) -> list[str]:
-    return plain((RECORDED / f"{name}.txt").read_text())
+    return plain((RECORDED / f"{name}.txt").read_bytes().decode())
 
 
 def test_a_good_boot_shows_its_events_in_order() -> None:
@@ -31,7 +31,7 @@ def test_nothing_of_the_terminal_is_left() -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("no-boot-loader", "the firmware finds nothing to boot: No bootable device"),
+        ("no-boot-loader", "the firmware finds nothing to boot: Boot failed: not a bootable disk"),
         ("no-root", "the initrd does not find the root file system: ALERT!"),
     ],
 )
