@@ -3,8 +3,8 @@
     python bench/boot.py [--runs N] [--accelerator tcg|kvm] [IMAGE]
 
 IMAGE is an amphora; without one, a Debian amphora is built first. Goals, on a machine that does nothing else: the API
-answers after at most 120 s, all is done after at most 180 s. On one that does something else it takes longer: the load is
-printed.
+answers after at most 120 s, all is done after at most 180 s. What else a machine does counts: the load
+is printed.
 """
 
 from __future__ import annotations

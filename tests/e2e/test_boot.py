@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from building import COMMAND, SCRATCH, Built, clean_environment
+from building import COMMAND, REPRODUCIBLE, SCRATCH, Built, clean_environment, run_build
 from machine import require
 
 from contract import schema_errors
@@ -27,6 +28,12 @@ CHECKS = [
     *("agent-api", "agent-info", "agent-refuses", "heartbeat", "vip", "load-balancer", "traffic", "failover"),
     "heartbeat-status",
 ]
+
+
+def test_every_check_is_documented() -> None:
+    page = Path(__file__).parents[2] / "docs/boot.md"
+    documented = re.findall(r"^\| `([a-z-]+)` \|", page.read_text(), re.MULTILINE)
+    assert documented == ["image-intact", *CHECKS]
 
 
 def booting(image: Path, *arguments: str) -> list[str]:
@@ -182,8 +189,6 @@ def test_a_stored_image_is_proved_before_it_gets_its_name(amphora: Built) -> Non
     directory = amphora.directory.parent / "proved"
     directory.mkdir()
     line = ("-i", "debian", "-d", "bookworm", "-t", "qcow2,tar", "--prove")
-    from building import REPRODUCIBLE, run_build
-
     built = run_build(directory, *line, env=REPRODUCIBLE)
     assert built.returncode == 0, built.stderr[-4000:]
     record = built.record()

@@ -46,7 +46,10 @@ def test_a_boot_that_ends_early_says_why(name: str, why: str) -> None:
             "[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs",
             "the kernel panicked: Kernel panic - not",
         ),
-        ("error: no such device: cloudimg-rootfs.", "GRUB does not find its files: error: no such device"),
+        (
+            "error: you need to load the kernel first.",
+            "GRUB does not find its files: error: you need",
+        ),
         ("grub rescue> ", "GRUB does not find its files: grub rescue>"),
         ("You are in emergency mode. After logging in, type", "the system is in emergency mode"),
         ("Shell> ", "the firmware finds nothing to boot"),
@@ -62,6 +65,7 @@ def test_other_ends(text: str, why: str) -> None:
     [
         "kernel: error: file something was reported by a driver",
         "[   12.3] EXT4-fs error (device vda1): ext4_lookup",
+        "error: file `/boot/grub/fonts/unicode.pf2' not found.",
         "Started emergency.service was skipped",
         "the Shell> of UEFI",
     ],

@@ -8,13 +8,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import process, requirements
+from diskimage_create import process, profiles, requirements
 from diskimage_create.boot import checks, configdrive, guest, qemu
 from diskimage_create.boot.firmware import Uefi, find_uefi, needs_uefi
 from diskimage_create.boot.report import BootReport
@@ -69,6 +70,21 @@ def recorded(image: Path) -> tuple[str | None, bool]:
     return arch if isinstance(arch, str) else None, AGENT in (elements if isinstance(elements, list) else ())
 
 
+def is_amphora(profile: str, environ: Mapping[str, str]) -> bool:
+    """Whether images of a profile are amphorae.
+
+    :param profile: a name, or a YAML file
+    :raises InputError: there is no such profile
+    """
+    places = profiles.directories(environ)
+    is_file = profile.endswith((".yaml", ".yml")) or "/" in profile
+    path = Path(profile) if is_file else profiles.find(profile, places)
+    if path is None:
+        hint = f"known are {', '.join(profiles.names(places))}"
+        raise InputError([Problem(f"there is no profile {profile!r}", "--profile", hint)])
+    return any(AGENT in entry.get("names", ()) for entry in profiles.read(path).elements)
+
+
 def require(arch: str) -> None:
     """Refuse what this host cannot boot, before anything is done.
 
@@ -120,7 +136,7 @@ def _tried(
         forwards = (scenario.api,) if scenario else ()
         management = qemu.Network(subnet, mac, forwards, restricted=scenario is None)
         files = scenario.files if scenario else []
-        metadata = {"uuid": work.name, "name": "boot-test", "hostname": "boot-test"}
+        metadata = {"uuid": str(uuid.uuid4()), "name": "boot-test", "hostname": "boot-test"}
         user_data = configdrive.user_data(files, [guest.COMMAND])
         configdrive.write(work / "config.iso", metadata, configdrive.network_data(mac), user_data)
         accelerator = options.accelerator or qemu.accelerator(arch, machine_architecture(), work)

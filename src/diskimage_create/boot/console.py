@@ -30,7 +30,8 @@ _EVENTS = {
 _ENDS = (
     (re.compile(r"No bootable device|Boot failed: not a bootable disk"), "the firmware finds nothing to boot"),
     (re.compile(r"^UEFI Interactive Shell|^Shell> "), "the firmware finds nothing to boot"),
-    (re.compile(r"grub rescue>|^error: (?:file|no such device|unknown filesystem).*"), "GRUB does not find its files"),
+    # GRUB does without many a file that it complains of.
+    (re.compile(r"grub rescue>|^grub> ?$|.*you need to load the kernel first"), "GRUB does not find its files"),
     (re.compile(r"^GRUB Geom Error|^GRUB Read Error|^GRUB Hard Disk Error"), "GRUB does not find its files"),
     (re.compile(r"Kernel panic - not syncing.*"), "the kernel panicked"),
     (re.compile(r"^\(initramfs\) ?$|ALERT!.* does not exist"), "the initrd does not find the root file system"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from diskimage_create.errors import ImageRejected
 
 @click.command(context_settings=CONTEXT)
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--profile", metavar="NAME", help="amphora: prove it as a load balancer.  [what its record says]")
+@click.option("--profile", metavar="NAME|FILE", help="Kind of image: an amphora has to balance loads.  [its record's]")
 @click.option("-a", "--arch", metavar="ARCH", help="Architecture.  [what its record says, or the host's]")
 @click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=1), default=600, help="For all of it.  [600]")
 @click.option("--memory", metavar="MIB", type=click.IntRange(min=64), default=1024, help="Of the machine.  [1024]")
@@ -56,7 +57,7 @@ def boot(
     known_arch, amphora = booting.recorded(image)
     options = booting.BootOptions(
         arch=arch or known_arch or machine_architecture(),
-        amphora=amphora if profile is None else profile == "amphora",
+        amphora=amphora if profile is None else booting.is_amphora(profile, os.environ),
         timeout=timeout,
         accelerator=None if accelerator == "auto" else accelerator,
         memory_mib=memory,

@@ -23,6 +23,8 @@ from diskimage_create.boot.trial import Failed, Trial
 
 VIP_MAC = "52:54:00:00:03:0f"
 _REQUESTS = 20
+#: Seconds that the agent has when all that starts by itself is started: it imports much
+_AGENT_PATIENCE = 180.0
 #: Seconds until haproxy's health checks have seen that a member stopped
 _UNTIL_DOWN = 30.0
 
@@ -84,7 +86,11 @@ class Scenario:
                 return self.client.version()
             except NoAnswer as error:
                 last = error
-                return None
+            if trial.machine.guest_report() is not None:
+                trial.event("everything is started")
+                if trial.machine.age() > trial.events["everything is started"] + _AGENT_PATIENCE:
+                    raise Failed(f"everything is started, and for {_AGENT_PATIENCE:.0f} s nobody answers")
+            return None
 
         try:
             version = trial.wait("the amphora API", asked)
