@@ -203,3 +203,29 @@ def test_what_cannot_be_booted_cannot_be_proved(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "tar does not boot by itself" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+BROKEN_UNIT = """\
+#!/bin/bash
+set -eu
+printf '[Service]\\nType=oneshot\\nExecStart=/bin/false\\n[Install]\\nWantedBy=multi-user.target\\n' \\
+    > /etc/systemd/system/broken.service
+systemctl enable broken.service
+"""
+
+
+@pytest.mark.full
+def test_an_image_that_fails_its_boot_test_gets_no_name(amphora: Built, tmp_path: Path) -> None:
+    hook = tmp_path / "elements/broken-unit/post-install.d/50-broken-unit"
+    hook.parent.mkdir(parents=True)
+    hook.write_text(BROKEN_UNIT)
+    hook.chmod(0o755)
+    directory = amphora.directory.parent / "not-proved"
+    directory.mkdir()
+    line = ("-i", "debian", "-d", "bookworm", "--element", "broken-unit", "--prove")
+    env = {**REPRODUCIBLE, "ELEMENTS_PATH": str(tmp_path / "elements")}
+    built = run_build(directory, *line, env=env)
+    assert built.returncode == 5, built.stderr[-4000:]
+    assert "units: broken.service" in built.stderr
+    names = {"amphora-x64-haproxy.log", "amphora-x64-haproxy.qcow2.console.log"}
+    assert set(os.listdir(directory)) == names

@@ -16,7 +16,7 @@ from diskimage_create.boot.guest import GuestReport, parse
 from diskimage_create.boot.qemu import Machine
 from diskimage_create.boot.report import BootReport, as_json, print_text
 from diskimage_create.boot.trial import Failed, Trial
-from diskimage_create.errors import HostError
+from diskimage_create.errors import HostError, Interrupted
 from diskimage_create.model import Finding, Status
 from diskimage_create.validate.registry import warned
 
@@ -68,6 +68,7 @@ def test_what_checks_find(bench: Bench) -> None:
     trial.check("b", "B", lambda: warned("hm"))
     trial.check("c", "C", lambda: fail("bro\x1bken"))
     trial.check("d", "D", lacking)
+    trial.check("x", "X", lambda: str({}["key"]))
     trial.check("e", "E", lambda: fail("dead"), vital=True)
     trial.check("f", "F", lambda: "never asked")
     assert found(trial) == {
@@ -75,9 +76,18 @@ def test_what_checks_find(bench: Bench) -> None:
         "b": (Status.WARN, "hm"),
         "c": (Status.FAIL, "bro\\x1bken"),
         "d": (Status.SKIP, "no such tool"),
+        "x": (Status.FAIL, "cannot be examined: KeyError: 'key'"),
         "e": (Status.FAIL, "dead"),
         "f": (Status.SKIP, "not tried: e failed"),
     }
+
+
+def test_who_wants_it_to_end_is_heard(bench: Bench) -> None:
+    def interrupted() -> str:
+        raise Interrupted("SIGINT")
+
+    with pytest.raises(Interrupted):
+        bench.trial().check("a", "A", interrupted)
 
 
 def test_waiting_ends_with_the_answer_the_limit_or_the_machine(bench: Bench) -> None:

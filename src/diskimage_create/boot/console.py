@@ -83,12 +83,17 @@ class Console:
     _rest: str = ""
     _last: str = ""
     _grown: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, now: float | None = None) -> None:
-        """Take in what is new.
+        """Take in what is new; any thread may.
 
         :param now: on the monotonic clock
         """
+        with self._lock:
+            self._look(now)
+
+    def _look(self, now: float | None) -> None:
         now = (time.monotonic() if now is None else now) - self.started
         with self.path.open("rb") as file:
             file.seek(self._read)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from diskimage_create.boot.qemu import Machine
-from diskimage_create.errors import HostError
+from diskimage_create.errors import DiskImageError, HostError
 from diskimage_create.model import Finding, Status
 from diskimage_create.validate.registry import Outcome, printable
 
@@ -89,6 +89,10 @@ class Trial:
                 outcome = Outcome(Status.FAIL, str(failure))
             except HostError as error:
                 outcome = Outcome(Status.SKIP, error.message)
+            except DiskImageError:  # somebody wants it to end
+                raise
+            except Exception as error:  # whatever the image answers, it is a finding
+                outcome = Outcome(Status.FAIL, f"cannot be examined: {type(error).__name__}: {error}")
         if outcome.status is Status.FAIL and vital:
             self.broken = id
         self.findings.append(Finding(id, title, outcome.status, printable(outcome.message), time.monotonic() - started))

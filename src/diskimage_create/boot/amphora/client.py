@@ -12,7 +12,7 @@ from diskimage_create.boot.qemu import LOOPBACK
 
 #: Seconds to connect, and to wait for an answer: an emulated machine takes its time to start haproxy
 _TIMEOUT = (5.0, 120.0)
-_SHORT = (2.0, 20.0)
+_SHORT = (5.0, 20.0)
 #: Characters of an answer that an error shows
 _LONG = 700
 

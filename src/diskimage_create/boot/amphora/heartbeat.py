@@ -38,7 +38,7 @@ def opened(packet: bytes, key: str) -> dict[str, Any]:
     try:
         unpacker = zlib.decompressobj()
         document = json.loads(unpacker.decompress(payload, _LONGEST))
-    except (zlib.error, ValueError) as error:
+    except (zlib.error, ValueError, RecursionError) as error:
         raise Forged(f"it holds no document: {error}") from None
     if not isinstance(document, dict):
         raise Forged("it holds no JSON object")
