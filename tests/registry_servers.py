@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import requests
+import trustme
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -116,9 +117,47 @@ def layer(files: Mapping[str, bytes]) -> bytes:
     return gzip.compress(packed.getvalue(), compresslevel=1, mtime=0)
 
 
+@dataclass(frozen=True)
+class Tls:
+    """The certificate of a server on loopback, and the CA that vouches for it; all of them files."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+def certificate(directory: Path) -> Tls:
+    """A CA of its own, and a certificate for 127.0.0.1."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)  # whose key signs tokens, too
+    directory.mkdir(parents=True, exist_ok=True)
+    tls = Tls(directory / "server.pem", directory / "server.key", directory / "ca.pem")
+    for number, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(tls.certificate, append=number > 0)
+    issued.private_key_pem.write_to_path(tls.key)
+    authority.cert_pem.write_to_path(tls.ca)
+    return tls
+
+
+def htpasswd(directory: Path, user: str, password: str) -> dict[str, Any]:
+    """The settings of a registry that knows one user."""
+    if not shutil.which("htpasswd"):
+        pytest.skip("htpasswd is not installed (apache2-utils)")
+    directory.mkdir(parents=True, exist_ok=True)
+    made = subprocess.run(["htpasswd", "-Bin", user], input=password, capture_output=True, text=True, check=True)
+    (directory / "htpasswd").write_text(made.stdout)
+    return {"htpasswd": {"realm": "a test", "path": str(directory / "htpasswd")}}
+
+
 @contextmanager
-def registry(directory: Path) -> Iterator[Server]:
-    """A docker-registry process without TLS and credentials, that stores below a directory."""
+def registry(
+    directory: Path, tls: Tls | None = None, auth: Mapping[str, Any] | None = None, session_auth: Any = None
+) -> Iterator[Server]:
+    """A docker-registry process that stores below a directory.
+
+    :param auth: its settings of that name; without them it lets everyone do everything
+    :param session_auth: what the test's own requests need then
+    """
     if not shutil.which("docker-registry"):
         pytest.skip("docker-registry is not installed")
     directory.mkdir(parents=True, exist_ok=True)
@@ -128,10 +167,15 @@ def registry(directory: Path) -> Iterator[Server]:
         "log": {"accesslog": {"disabled": False}, "level": "info"},
         "storage": {"filesystem": {"rootdirectory": str(directory / "data")}, "delete": {"enabled": True}},
         "http": {"addr": f"127.0.0.1:{port}", "secret": "of a test"},
+        **({"auth": dict(auth)} if auth else {}),
     }
+    if tls:
+        settings["http"]["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
     with running(directory, settings) as log, requests.Session() as session:
         session.trust_env = False
-        server = Server(f"127.0.0.1:{port}", log, session)
+        session.verify = str(tls.ca) if tls else True
+        session.auth = session_auth
+        server = Server(f"127.0.0.1:{port}", log, session, "https" if tls else "http")
         wait_until_it_answers(server)
         yield server
 

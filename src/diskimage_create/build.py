@@ -26,11 +26,6 @@ from diskimage_create.progress import Tracker
 from diskimage_create.remote.effective import INHERITED
 from diskimage_create.workspace import Workspace
 
-#: Everything of a build dies with this process, its mounts included: setpriv(1), unshare(1)
-_FENCE = (
-    *("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--mount-proc", "--mount", "--ipc"),
-    *("--kill-child=SIGKILL", "--"),
-)
 #: The password of an address, or the token that stands in its place
 _CREDENTIALS = re.compile(r"://(?:[^/@\s:]*:)?([^/\s]+)@")
 
@@ -222,10 +217,10 @@ def _disk_image_create(environment: Mapping[str, str]) -> str:
 def _fenced(command: list[str], environment: Mapping[str, str]) -> list[str]:
     """The command in namespaces of its own. An ordinary user enters them as root and is himself again inside."""
     if process.is_root():
-        return [*_FENCE, *command]
+        return [*process.FENCE, *command]
     become_user = [
         *("setpriv", f"--reuid={os.getuid()}", f"--regid={os.getgid()}", "--init-groups", "--"),
         # sudo replaces these two whatever it is told to keep
         *("env", f"PATH={environment['PATH']}", f"HOME={environment['HOME']}", f"USER={environment['USER']}"),
     ]
-    return process.privileged([*_FENCE, *become_user, *command])
+    return process.privileged([*process.FENCE, *become_user, *command])

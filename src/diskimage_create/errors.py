@@ -36,14 +36,30 @@ class Problem:
         return f"{self.message} ({self.where})" if self.where else self.message
 
 
-class InputError(DiskImageError):
-    """Bad usage or bad input. Carries every problem found, not the first only."""
-
-    exit_code = 2
+class Problems(DiskImageError):
+    """Several things at once. Carries every one that was found, not the first only."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
+
+
+class InputError(Problems):
+    """Bad usage or bad input."""
+
+    exit_code = 2
+
+
+class Findings(Problems):
+    """The input can be read, but is not as it should be."""
+
+    exit_code = 1
+
+
+class RemoteProblems(Problems):
+    """Registries, or other remotes, refused several things or failed."""
+
+    exit_code = 6
 
 
 class HostError(DiskImageError):

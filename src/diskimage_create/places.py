@@ -74,7 +74,7 @@ def installed(environ: Mapping[str, str], prefixes: Iterable[Path] | None = None
     """
     if environ.get("ELEMENTS_PATH"):
         return []
-    roots = list(_prefixes() if prefixes is None else prefixes)
+    roots = list(shares() if prefixes is None else prefixes)
     found = []
     for package, below in PACKAGES.items():
         candidates = (root / "share" / below for root in roots)
@@ -83,7 +83,8 @@ def installed(environ: Mapping[str, str], prefixes: Iterable[Path] | None = None
     return found
 
 
-def _prefixes() -> list[Path]:
+def shares() -> list[Path]:
+    """The directories below whose ``share`` packages of this Python and of the system have their data, in order."""
     user = [site.getuserbase()] if site.ENABLE_USER_SITE else []
     return [Path(sys.prefix), *map(Path, user), Path("/usr/local"), Path("/usr")]
 

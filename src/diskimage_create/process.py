@@ -14,15 +14,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
-from diskimage_create.errors import CommandFailed, HostError
+from diskimage_create.errors import CommandFailed, HostError, Interrupted
 
 # How long a program may take to clean up after SIGTERM before it gets SIGKILL.
 GRACE_SECONDS = 20.0
+
+#: Before a command of root's: all of it dies with us, its mounts included: setpriv(1), unshare(1)
+FENCE = (
+    *("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--mount-proc", "--mount", "--ipc"),
+    *("--kill-child=SIGKILL", "--"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def run(
     cwd: Path | None = None,
     timeout: float | None = None,
     expect: Iterable[int] = (0,),
+    started: Callable[[int], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -74,12 +81,15 @@ def run(
     :param stdin: a file that it reads instead
     :param timeout: seconds; the program is killed after that
     :param expect: exit statuses that are no error
+    :param started: told the program's process id as soon as it runs
     :raises CommandFailed: for any other exit status, and after a time-out
     :raises HostError: the program is not installed
     """
     plain = [str(arg) for arg in argv]
     with _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=stdin or subprocess.PIPE) as child:
         try:
+            if started:
+                started(child.pid)
             stdout, stderr = child.communicate(None if stdin else input or "", timeout=timeout)
         except subprocess.TimeoutExpired:
             stop(child.pid, grace=0)
@@ -100,10 +110,12 @@ def stream(
     cwd: Path | None = None,
     grace: float = GRACE_SECONDS,
     umask: int = -1,
+    started: Callable[[int], None] | None = None,
 ) -> int:
     """Run a program, hand over each line it prints (both streams) as it comes, return its exit status.
 
     :param umask: of the program; ours by default
+    :param started: told the program's process id as soon as it runs
 
     Whatever interrupts us (a signal turned into an exception, an error in ``on_line``)
     stops the whole process group first: SIGTERM, up to ``grace`` seconds, SIGKILL.
@@ -112,6 +124,8 @@ def stream(
     with _start(plain, env=env, cwd=cwd, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, umask=umask) as child:
         assert child.stdout is not None
         try:
+            if started:
+                started(child.pid)
             for line in child.stdout:
                 on_line(line.rstrip("\n"))
             return child.wait()
@@ -145,6 +159,79 @@ def beside(argv: Sequence[str | Path], output: Path) -> Iterator[Callable[[], in
     finally:
         stop(child.pid, grace=0)
         child.wait()
+
+
+class Children:
+    """Programs that several threads run at once; all that still run are stopped when the block is left.
+
+    A signal reaches the main thread alone, while the others wait for what their programs print: without this they
+    would wait on, and the programs would go on.
+    """
+
+    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+        self._grace = grace
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+        self._stopped = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._stopped.set()
+            running = list(self._running)
+        for pid in running:  # each gets its signal before the first is waited for
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGTERM)
+        for pid in running:
+            stop(pid, grace=self._grace)
+
+    def stream(
+        self, argv: Sequence[str | Path], on_line: Callable[[str], None], env: Mapping[str, str] | None = None
+    ) -> int:
+        """Like :func:`stream`.
+
+        :raises Interrupted: the block is being left
+        """
+        with self._registered(argv[0]) as started:
+            return stream(argv, on_line, env=env, grace=self._grace, started=started)
+
+    def run(
+        self, argv: Sequence[str | Path], env: Mapping[str, str] | None = None, expect: Iterable[int] = (0,)
+    ) -> Completed:
+        """Like :func:`run`.
+
+        :raises Interrupted: the block is being left
+        """
+        with self._registered(argv[0]) as started:
+            return run(argv, env=env, expect=expect, started=started)
+
+    @contextmanager
+    def _registered(self, name: str | Path) -> Iterator[Callable[[int], None]]:
+        """Takes a program's process id, and forgets it when the program has ended."""
+        mine: list[int] = []
+
+        def started(pid: int) -> None:
+            with self._lock:
+                if self._stopped.is_set():
+                    raise Interrupted(f"{name} is not started any more")
+                self._running.add(pid)
+                mine.append(pid)
+
+        try:
+            yield started
+        finally:
+            with self._lock:
+                self._running.difference_update(mine)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than the block lasts.
+
+        :raises Interrupted: the block is being left
+        """
+        if self._stopped.wait(seconds):
+            raise Interrupted("stopped while waiting for another attempt")
 
 
 def stop(pid: int, grace: float = GRACE_SECONDS) -> None:

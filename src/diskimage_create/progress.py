@@ -1,4 +1,4 @@
-"""What a build is doing now: a bar on a terminal, a line a step otherwise.
+"""What a build is doing now: a bar on a terminal, a line a step otherwise. The same for work on several images.
 
 The steps come from what diskimage-builder prints (``dib-run-parts Running .../PHASE.d/SCRIPT``)
 and from our own steps around it. How long they took last time says how long they will take.
@@ -10,6 +10,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +56,19 @@ class Display(Protocol):
         """Time passes."""
 
 
+class Transfers(Protocol):
+    """Shows work on several images at once."""
+
+    def begin(self, name: str, total: int) -> None:
+        """Work on an image begins: ``total`` parts (layers, steps) of it."""
+
+    def advance(self, name: str, done: int) -> None:
+        """So many of its parts are done."""
+
+    def end(self, name: str, outcome: str) -> None:
+        """It is over: ``outcome`` in a word, or a sentence."""
+
+
 class Lines:
     """A line a step, for logs and pipes."""
 
@@ -86,25 +100,95 @@ class Bar:
         self._progress.update(self._task, completed=done, total=max(expected, done))
 
 
+class TransferLines:
+    """A line for each image that is done."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._ended = 0
+        self._lock = threading.Lock()
+
+    def begin(self, name: str, total: int) -> None:
+        """Work on an image begins; a log needs to know when it ends."""
+
+    def advance(self, name: str, done: int) -> None:
+        """So many of its parts are done."""
+
+    def end(self, name: str, outcome: str) -> None:
+        """It is over."""
+        with self._lock:
+            self._ended += 1
+            print(
+                f"[{self._ended:{len(str(self._total))}}/{self._total}] {name}: {outcome}", file=sys.stderr, flush=True
+            )
+
+
+class TransferBars:
+    """A bar for each image that is worked on, and one for all."""
+
+    def __init__(self, progress: RichProgress, total: int) -> None:
+        self._progress = progress
+        self._all = progress.add_task("all images", total=total)
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, name: str, total: int) -> None:
+        """Work on an image begins, maybe once more."""
+        with self._lock:
+            if name in self._tasks:
+                self._progress.reset(self._tasks[name], total=total)
+            else:
+                self._tasks[name] = self._progress.add_task(name, total=total)
+
+    def advance(self, name: str, done: int) -> None:
+        """So many of its parts are done."""
+        self._progress.update(self._tasks[name], completed=done)
+
+    def end(self, name: str, outcome: str) -> None:
+        """It is over: its bar goes."""
+        with self._lock:
+            if name in self._tasks:
+                self._progress.remove_task(self._tasks.pop(name))
+            self._progress.advance(self._all)
+
+
+@contextmanager
+def transfers(total: int) -> Iterator[Transfers]:
+    """Bars where standard error is a terminal, lines elsewhere.
+
+    :param total: images that there are to work on
+    """
+    if not sys.stderr.isatty():
+        yield TransferLines(total)
+        return
+    with _bars("{task.description:<60.60}") as progress:
+        yield TransferBars(progress, total)
+
+
 @contextmanager
 def display() -> Iterator[Display]:
     """A bar where standard error is a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
         yield Lines()
         return
+    with _bars("{task.description:<42.42}") as progress:
+        yield Bar(progress, progress.add_task("starting", total=None))
+
+
+def _bars(description: str) -> RichProgress:
+    """On standard error, and gone when all is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:<42.42}"),
+        TextColumn(description),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield Bar(progress, progress.add_task("starting", total=None))
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 class Tracker:

@@ -119,6 +119,8 @@ OPTIONAL = (
     _tool("rsync", "rsync", "source repositories that are archives"),
     _tool("dot", "graphviz", "draws what elements depend on"),
     _tool("shellcheck", "shellcheck (ShellCheck)", "checks the scripts of elements"),
+    _tool("skopeo", "skopeo", "copies images of containers"),
+    _tool("buildah", "buildah", "changes images of containers"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,9 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MOST_NODES = 1_000_000
 _MOST_BYTES = 16 * 2**20
 _DEEPEST = 100
+_MERGE = "tag:yaml.org,2002:merge"
+#: A plain ``=``, which PyYAML resolves and has no constructor for; to everybody else it is text
+_VALUE = "tag:yaml.org,2002:value"
 _SCHEMAS = Path(__file__).parent / "schemas"
 #: JSON Schema's names of types, for people
 _TYPES = {
@@ -46,12 +49,15 @@ class Document:
     """Scalars as they are written: ``DIB_RELEASE: 9.0`` is ``9.0``"""
     repeated: tuple[tuple[int, str, str | None], ...] = ()
     """Keys that are there twice, or are no text: line, message, hint"""
+    node: yaml.Node | None = field(default=None, repr=False, compare=False)
+    """The same as YAML's nodes, for who writes it again as it was written; merge keys are resolved, aliases are not"""
 
     def where(self, *place: str | int) -> str:
         """``FILE:LINE`` of a place; of what is not there, that of what it would be in."""
-        return f"{self.path}:{self._line(place)}"
+        return f"{self.path}:{self.line(place)}"
 
-    def _line(self, place: Place) -> int:
+    def line(self, place: Place) -> int:
+        """The line of a place, from 1; of what is not there, that of what it would be in."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
@@ -66,7 +72,7 @@ class Document:
         errors = _validator(schema, definition).iter_errors(self.data)
         for error in (meant for each in errors for meant in _meant(each)):
             top: Place = tuple(error.absolute_path)
-            found += [(self._line((*top, *more)), message, hint) for more, message, hint in _explained(error)]
+            found += [(self.line((*top, *more)), message, hint) for more, message, hint in _explained(error)]
         order = sorted(found, key=lambda entry: entry[:2])
         return [Problem(message, f"{self.path}:{line}", hint) for line, message, hint in order]
 
@@ -119,6 +125,8 @@ def _complaint(error: Any) -> str:
     match error.validator:
         case "type":
             return f"must be {' or '.join(_TYPES[name] for name in ([wanted] if isinstance(wanted, str) else wanted))}"
+        case "not" if "type" in wanted:
+            return f"must not be {' or '.join(_TYPES[name] for name in wanted['type'])}"
         case "enum":
             return f"must be one of {', '.join(dict.fromkeys(str(value).lower() for value in wanted))}"
         case "minLength" | "minItems" | "minProperties":
@@ -136,21 +144,51 @@ def read(path: Path) -> Document:
 
     :raises InputError: it cannot be read, or is no YAML
     """
+    (document,) = _documents(path, text_of(path), single=True)
+    return document
+
+
+def parse(path: Path, text: str) -> Document:
+    """The same of a text that was made of a file.
+
+    :raises InputError: it is no YAML
+    """
+    (document,) = _documents(path, text, single=True)
+    return document
+
+
+def read_all(path: Path, prepare: Callable[[str], str] = str) -> list[Document]:
+    """Read a file of any number of YAML documents; of those that are empty, nothing.
+
+    :param prepare: makes YAML of the file's text; may not change where lines end
+    :raises InputError: it cannot be read, or is no YAML
+    """
+    return [each for each in _documents(path, prepare(text_of(path)), single=False) if each.data is not None]
+
+
+def text_of(path: Path) -> str:
+    """The text of a file.
+
+    :raises InputError: it cannot be read, is too large, or is no UTF-8
+    """
     try:
         with path.open("rb") as file:
             text = file.read(_MOST_BYTES + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError([Problem(f"cannot be read: {reason}", str(path))]) from None
     if len(text) > _MOST_BYTES:
         raise InputError([Problem(f"is larger than {_MOST_BYTES >> 20} MiB", str(path))])
-    reader = _Reader()
+    return text
+
+
+def _documents(path: Path, text: str, *, single: bool) -> list[Document]:
     try:
         _refuse_depth(text)
         loader = _Loader(text)
         try:
-            node = loader.get_single_node()
-            data = None if node is None else reader.value(loader, node, ())
+            nodes = [loader.get_single_node()] if single else _nodes(loader)
+            return [_document(path, loader, node) for node in nodes]
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -161,7 +199,17 @@ def read(path: Path) -> Document:
         raise InputError([Problem(f"is no YAML: {' '.join(str(error).split())}", str(path))]) from None
     except RecursionError:  # an alias of what it is in
         raise InputError([Problem("is nested too deeply, or contains itself", str(path))]) from None
-    return Document(path, data, reader.lines, reader.texts, tuple(reader.repeated))
+
+
+def _nodes(loader: Any) -> Iterator[yaml.Node]:
+    while loader.check_node():
+        yield loader.get_node()
+
+
+def _document(path: Path, loader: Any, node: yaml.Node | None) -> Document:
+    reader = _Reader()
+    data = None if node is None else reader.value(loader, node, ())
+    return Document(path, data, reader.lines, reader.texts, tuple(reader.repeated), node)
 
 
 def _refuse_depth(text: str) -> None:
@@ -171,6 +219,23 @@ def _refuse_depth(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             raise yaml.YAMLError("it is nested too deeply")
+
+
+def _merge(loader: Any, node: yaml.MappingNode) -> None:
+    """Put what ``<<`` merges in before the mapping's own keys, which win.
+
+    Each key is kept once, so that merging the same mapping again and again makes nothing larger.
+    """
+    merged = [value for key, value in node.value if key.tag == _MERGE]
+    if not merged:
+        return
+    for value in merged:
+        for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if isinstance(each, yaml.MappingNode):
+                _merge(loader, each)
+    loader.flatten_mapping(node)
+    last = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
+    node.value = list(last.values())
 
 
 class _Reader:
@@ -190,6 +255,8 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(loader, item, (*place, index)) for index, item in enumerate(node.value)]
         self.texts[place] = node.value
+        if node.tag == _VALUE:
+            return node.value
         try:
             return loader.construct_object(node)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
@@ -198,7 +265,7 @@ class _Reader:
 
     def _mapping(self, loader: Any, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         self._complain_of_doubles(node)
-        loader.flatten_mapping(node)  # "<<": what is merged in stands before the mapping's own keys
+        _merge(loader, node)
         made: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -213,7 +280,7 @@ class _Reader:
         seen: dict[str, int] = {}
         for key, _ in node.value:
             line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 if key.value in seen:
                     hint = f"it is also on line {seen[key.value]}; YAML would silently take the last one"
                     self.repeated.append((line, f"key {key.value!r} is there twice", hint))

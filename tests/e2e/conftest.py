@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import image_bases
 import pytest
 from building import REPRODUCIBLE, Built, leftovers, run_build
+from image_bases import Storage
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,13 @@ def nothing_left() -> Iterator[None]:
     """Fails a test that leaves something behind."""
     yield
     assert leftovers() == set()
+
+
+@pytest.fixture(scope="session")
+def host_images(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """A storage that stands in for the host's, with two small images to change; made once per run."""
+    image_bases.skip_where_none_can_be_made()
+    work = tmp_path_factory.mktemp("images")
+    storage = Storage(work / "storage")
+    image_bases.make_bases(storage, work)
+    return storage

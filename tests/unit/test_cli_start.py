@@ -47,6 +47,10 @@ def python(code: str, *arguments: str, **environ: str) -> subprocess.CompletedPr
         (["elements", "lint", "--help"], ("yaml", "diskimage_create.catalogue", "diskimage_create.config")),
         (["elements", "list"], ("yaml", "diskimage_create.catalogue.lint", "diskimage_create.config", "subprocess")),
         (["elements", "graph", "vm"], ("yaml", "diskimage_create.catalogue.drawing", "diskimage_create.config")),
+        (["images", "lint", "--help"], ("yaml", "diskimage_create.helm", "diskimage_create.findings")),
+        (["images", "lint", "--list-rules"], ("diskimage_create.catalogue", "jsonschema", "subprocess")),
+        (["values", "split", "--help"], ("yaml", "diskimage_create.helm")),
+        (["values", "amphora", "--tag", "a", "--owner-id", "b"], ("yaml", "jsonschema", "subprocess")),
         (["doctor", "--help"], ("yaml",)),
     ],
     ids=" ".join,
@@ -138,7 +142,7 @@ def completions(words: str) -> set[str]:
 
 def test_shell_completion_knows_the_lazy_commands() -> None:
     assert completions("diskimage-create ") == set(cli.COMMANDS)
-    assert completions("diskimage-create val") == {"validate"}
+    assert completions("diskimage-create val") == {"validate", "values"}
     assert {"--release", "--root-password"} <= completions("diskimage-create build --r")
     assert completions("diskimage-create plan --form") == {"--format"}
     assert completions("diskimage-create plan --format ") == {"text", "json"}

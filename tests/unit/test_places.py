@@ -22,7 +22,7 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Python into which nothing is installed but what a test puts there."""
     made = tmp_path / "prefix"
     made.mkdir()
-    monkeypatch.setattr(places, "_prefixes", lambda: [made])
+    monkeypatch.setattr(places, "shares", lambda: [made])
     return made
 
 

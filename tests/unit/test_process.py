@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import diskimage_create
 from diskimage_create import process
-from diskimage_create.errors import CommandFailed, HostError
+from diskimage_create.errors import CommandFailed, HostError, Interrupted
 
 real = pytest.mark.subprocess("small programs, to see how they end")
 
@@ -189,3 +190,23 @@ def test_a_program_may_clean_up_while_it_is_stopped(tmp_path: Path) -> None:
 @real
 def test_every_program_has_its_own_group() -> None:
     assert int(process.run(["sh", "-c", "ps -o pgid= -p $$"]).stdout) != os.getpgid(0)
+
+
+@real
+def test_programs_of_threads_end_with_the_block() -> None:
+    begun: list[str] = []
+    with ThreadPoolExecutor(3) as pool, process.Children(grace=5) as children:
+        futures = [pool.submit(children.stream, ["sh", "-c", "echo $$; sleep 60"], begun.append) for _ in range(2)]
+        waiting = pool.submit(children.pause, 60)
+        end = time.monotonic() + 20
+        while len(begun) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        done: list[str] = []
+        assert children.stream(["echo", "done"], done.append) == 0
+    assert done == ["done"]
+    assert [future.result(20) for future in futures] == [-signal.SIGTERM] * 2
+    assert all(gone(int(pid)) for pid in begun)
+    with pytest.raises(Interrupted):
+        waiting.result(20)
+    with pytest.raises(Interrupted, match="is not started any more"):
+        children.stream(["sleep", "60"], begun.append)

@@ -43,6 +43,10 @@ def test_scalars_are_known_as_they_are_written(text: str, tmp_path: Path) -> Non
     assert document.data == yaml.safe_load(f"a: {text}")
 
 
+def test_an_equals_sign_is_text(tmp_path: Path) -> None:
+    assert yamlfile.read(written(tmp_path, "a: =\n")).data == {"a": "="}
+
+
 def test_anchors_and_merge_keys(tmp_path: Path) -> None:
     text = "a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\nc: *a\n"
     document = yamlfile.read(written(tmp_path, text))
@@ -122,3 +126,31 @@ def test_the_content_is_what_pyyaml_reads(value: object) -> None:
         document = yamlfile.read(written(Path(directory), text))
     assert document.data == value
     assert all(1 <= line <= text.count("\n") + 1 for line in document.lines.values())
+
+
+def test_merging_again_and_again_makes_nothing_larger(tmp_path: Path) -> None:
+    levels = (f"a{level}: &a{level}\n  <<: [*a{level - 1}, *a{level - 1}]\n" for level in range(1, 60))
+    path = tmp_path / "bomb.yaml"
+    path.write_text("a0: &a0 {x: 1, y: 2}\n" + "".join(levels))
+    assert yamlfile.read(path).data["a59"] == {"x": 1, "y": 2}
+
+
+def test_a_key_that_overrides_a_merged_one_is_there_once(tmp_path: Path) -> None:
+    path = tmp_path / "merged.yaml"
+    path.write_text("base: &base {x: 1}\nown: &own\n  <<: *base\n  x: 2\nalias: *own\n")
+    document = yamlfile.read(path)
+    assert document.data["own"] == document.data["alias"] == {"x": 2}
+    assert document.repeated == ()
+
+
+def test_a_file_of_several_documents(tmp_path: Path) -> None:
+    path = tmp_path / "several.yaml"
+    path.write_text("---\na: 1\n---\n---\nb: 2\n...\n")
+    documents = yamlfile.read_all(path)
+    assert [each.data for each in documents] == [{"a": 1}, {"b": 2}]
+    assert documents[1].where("b") == f"{path}:5"
+    path.write_text("a: %x\n---\nb: 2\n")
+    assert [each.data for each in yamlfile.read_all(path, lambda text: text.replace("%", "p"))] == [
+        {"a": "px"},
+        {"b": 2},
+    ]

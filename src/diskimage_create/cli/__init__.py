@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 from click_default_group import DefaultGroup
 
-from diskimage_create.errors import DiskImageError, InputError, Interrupted, Problem
+from diskimage_create.errors import DiskImageError, Interrupted, Problem, Problems
 
 #: Command -> what ``--help`` says of it; its module and function have its name
 COMMANDS = MappingProxyType(
@@ -24,7 +24,10 @@ COMMANDS = MappingProxyType(
         "validate": "Check an image through a read-only mount.",
         "boot": "Boot an image in QEMU and check it from outside; an amphora under traffic.",
         "elements": "List, show, draw and check elements.",
+        "images": "Check, pin and mirror the container images that charts and other files name.",
+        "values": "Values of OpenStack-Helm's charts: split, amphora.",
         "diff": "Show what changed between two images or records.",
+        "container": "Change, push and list container images.",
         "cache": "List, remove and verify what builds have stored.",
         "config": "Print the JSON Schema of configuration files.",
         "doctor": "Show what this host has, and lacks, for building.",
@@ -161,7 +164,7 @@ def stop_on_signals() -> None:
 def report_error(error: BaseException) -> int:
     """Print an error as ``error: WHAT (WHERE)`` and ``hint: WHAT TO DO``; returns the exit status."""
     match error:
-        case InputError():
+        case Problems():
             _print(error.problems)
             return error.exit_code
         case DiskImageError():

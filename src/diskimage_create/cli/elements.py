@@ -238,13 +238,14 @@ def lint(
       diskimage-create elements lint --profile amphora -i debian
       diskimage-create elements lint --all --only EL401,EL402 --format json
     """
+    from diskimage_create import findings
     from diskimage_create.catalogue import lint as linting
     from diskimage_create.catalogue.lint import answers, report, selection
 
     rules = linting.choose(only, skip, shellcheck)
     if list_rules:
         as_json = output_format == "json"
-        click.echo(json.dumps(report.rules_as_json(rules), indent=1) if as_json else report.rules_as_text(rules))
+        click.echo(json.dumps(findings.rules_as_json(rules), indent=1) if as_json else findings.rules_as_text(rules))
         return 0
     if image["profile"] is None:
         chosen = selection.of_names(_read(path), names, own_directories=bool(path), everything=everything)

@@ -118,10 +118,13 @@ def _decoded(entry: Any) -> Credentials | None:
 
 
 @contextmanager
-def auth_file(access: Access) -> Iterator[Path]:
-    """A file of mode 0600 with the credentials, for programs that read one (containers-auth.json(5))."""
+def auth_file(access: Access, parent: Path | None = None) -> Iterator[Path]:
+    """A file of mode 0600 with the credentials, for programs that read one (containers-auth.json(5)).
+
+    :param parent: directory to make it in; the system's temporary directory by default
+    """
     auths = {key: {"auth": credentials.basic} for key, credentials in access.credentials.items()}
-    with tempfile.TemporaryDirectory(prefix="diskimage-create-") as directory:
+    with tempfile.TemporaryDirectory(prefix="diskimage-create-", dir=parent) as directory:
         path = Path(directory) / "auth.json"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             json.dump({"auths": auths}, file)

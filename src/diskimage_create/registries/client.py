@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from diskimage_create.errors import RemoteError
+from diskimage_create.errors import Interrupted, RemoteError
 from diskimage_create.references import DOCKER_HUB, Reference
 from diskimage_create.registries.access import Access, trusted
+from diskimage_create.registries.configuration import Blocked, Configuration, Endpoint, read
+from diskimage_create.registries.connections import (
+    RETRIES,
+    TIMEOUT,
+    NotFound,
+    authenticator,
+    errors,
+    session,
+    silence_warnings,
+    speaks_tls,
+)
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import requests
     from dxf import DXF, DXFBase
 
 #: Where Docker Hub's registry answers
 _HUB_HOST = "registry-1.docker.io"
-#: Seconds to connect, and to wait for more of an answer
-_TIMEOUT = 30.0
-#: Times that a request is made again after 429, 5xx or a broken connection, and the longest wait that a registry
-#: may ask for with Retry-After (RFC 9110, 10.2.3), in seconds
-_RETRIES = 5
-_LONGEST_WAIT = 120
-_RETRIED = frozenset({429, 500, 502, 503, 504})
 #: Bytes; distribution's own limit is 4 MiB for manifests
 _LARGEST = 16 * 2**20
 _INDEXES = frozenset(
@@ -36,10 +43,6 @@ _INDEXES = frozenset(
 
 _Asked = TypeVar("_Asked", bound=Hashable)
 _Answer = TypeVar("_Answer")
-
-
-class NotFound(RemoteError):
-    """The registry has no such image."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,37 @@ class Manifest:
     def blobs(self) -> dict[str, int]:
         """Bytes by digest, of the configuration and all layers; nothing for an index."""
         entries = [self.data.get("config"), *self.data.get("layers", [])]
-        return {entry["digest"]: entry["size"] for entry in entries if entry}
+        return {str(entry["digest"]): int(entry["size"]) for entry in entries if entry}
+
+    @property
+    def members(self) -> dict[str, str]:
+        """Go's name of the architecture by digest, of all images of an index; nothing for an image."""
+        entries = self.data.get("manifests", []) if self.is_index else []
+        return {str(entry["digest"]): str((entry.get("platform") or {}).get("architecture")) for entry in entries}
 
 
 class Registries:
-    """Asks registries; connections are kept, so it is used as a context manager. Threads may share it."""
+    """Asks registries; connections are kept, so it is used as a context manager. Threads may share it.
 
-    def __init__(self, access: Access, connections: int = 16) -> None:
+    Images are looked for where containers-registries.conf(5) says, as programs that pull do it; ``direct`` asks the
+    registry of the name itself, where pushes go.
+    """
+
+    def __init__(self, access: Access, connections: int = 16, configuration: Configuration | None = None) -> None:
+        """Ask registries.
+
+        :param connections: kept to a host, and requests at a time
+        :param configuration: the host's by default
+        :raises InputError: the host's configuration of registries is wrong
+        """
         self._access = access
+        self._configuration = read(os.environ) if configuration is None else configuration
         self._connections = connections
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
         self._stack = ExitStack()
-        self._hosts: dict[str, DXFBase] = {}
-        self._repositories: dict[tuple[str, str], DXF] = {}
+        self._hosts: dict[tuple[str, bool], DXFBase] = {}
+        self._repositories: dict[tuple[str, str, bool], DXF] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -89,13 +110,16 @@ class Registries:
         """How registries are reached."""
         return self._access
 
-    def manifest(self, reference: Reference) -> Manifest:
+    def manifest(self, reference: Reference, *, direct: bool = False) -> Manifest:
         """The manifest under a digest, or else a tag (``latest`` where there is neither); one request.
 
+        :param direct: of the registry itself: no mirror, no other location
         :raises NotFound: there is none
         :raises RemoteError: the registry refuses, does not answer, or its answer is not what it says
         """
-        content, headers = self._ask(reference, lambda repository, name: repository.get_manifest_and_response(name))
+        content, headers = self._ask(
+            reference, lambda repository, name: repository.get_manifest_and_response(name), direct
+        )
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         said = reference.digest or headers.get("Docker-Content-Digest") or digest
         if said.startswith("sha256:") and said != digest:
@@ -104,21 +128,24 @@ class Registries:
             manifest = Manifest(digest, content)
             if not isinstance(manifest.data, dict):
                 raise ValueError
-            _ = manifest.blobs
+            _ = manifest.blobs, manifest.members
         except (ValueError, LookupError, TypeError, AttributeError):
             raise RemoteError(f"{reference}: what the registry has there is no manifest of an image") from None
         return manifest
 
-    def digest(self, reference: Reference) -> str | None:
+    def digest(self, reference: Reference, *, direct: bool = False) -> str | None:
         """The digest of a manifest, or None where there is no such image; one request, and none for the content.
 
+        :param direct: of the registry itself: no mirror, no other location
         :raises RemoteError: the registry refuses, or does not answer
         """
         try:
-            _, headers = self._ask(reference, lambda repository, name: repository.head_manifest_and_response(name))
+            _, headers = self._ask(
+                reference, lambda repository, name: repository.head_manifest_and_response(name), direct
+            )
         except NotFound:
             return None
-        return headers.get("Docker-Content-Digest") or self.manifest(reference).digest
+        return headers.get("Docker-Content-Digest") or self.manifest(reference, direct=direct).digest
 
     def labels(self, reference: Reference, architecture: str = "amd64") -> dict[str, str]:
         """The labels in an image's configuration: one request for the manifest, one for the configuration.
@@ -162,7 +189,7 @@ class Registries:
 
         :raises RemoteError: the registry refuses, does not answer, or does not tell
         """
-        with _errors(host):
+        with errors(host):
             return sorted(self._host(host).list_repos())
 
     def all_of(self, ask: Callable[[_Asked], _Answer], items: Iterable[_Asked]) -> dict[_Asked, _Answer | RemoteError]:
@@ -176,8 +203,18 @@ class Registries:
                 return error
 
         wanted = list(dict.fromkeys(items))
-        with ThreadPoolExecutor(self._connections) as pool:
+        with ThreadPoolExecutor(self._connections) as pool, self.stopping(pool):
             return dict(zip(wanted, pool.map(one, wanted), strict=True))
+
+    @contextmanager
+    def stopping(self, pool: Executor) -> Iterator[None]:
+        """A block that may be interrupted: then other threads begin nothing more, and no request is repeated."""
+        try:
+            yield
+        except (Interrupted, KeyboardInterrupt):
+            self._stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
     def _blob(self, reference: Reference, digest: str) -> bytes:
         """A small blob, checked against its digest."""
@@ -193,56 +230,80 @@ class Registries:
         blob: bytes = self._ask(reference, read)
         return blob
 
-    def _ask(self, reference: Reference, ask: Callable[[DXF, str], Any]) -> Any:
-        """One request about an image; a connection that breaks while the answer is read is tried again."""
+    def _ask(self, reference: Reference, ask: Callable[[DXF, str], Any], direct: bool = False) -> Any:
+        """One request about an image, to each of its places until one has an answer."""
+        endpoints = self._endpoints(reference, direct)
+        for endpoint in endpoints[:-1]:
+            with suppress(RemoteError):
+                return self._ask_at(endpoint, str(reference), ask)
+        return self._ask_at(endpoints[-1], str(reference), ask)
+
+    def _endpoints(self, reference: Reference, direct: bool) -> list[Endpoint]:
+        full = reference.normalised()
+        if direct:
+            return [Endpoint(full, self._configuration.insecure(full))]
+        try:
+            return self._configuration.endpoints(full)
+        except Blocked as error:
+            raise RemoteError(
+                f"{reference}: this host's configuration blocks the registry {error}",
+                "see containers-registries.conf(5)",
+            ) from None
+
+    def _ask_at(self, endpoint: Endpoint, what: str, ask: Callable[[DXF, str], Any]) -> Any:
+        """A request; a connection that breaks while the answer is read is tried again."""
         import requests
 
-        full = reference.normalised()
-        for left in reversed(range(_RETRIES)):
-            with _errors(str(reference)):
+        reference = endpoint.reference
+        for left in reversed(range(RETRIES)):
+            with errors(what):
                 try:
-                    answer = ask(self._repository(full), full.digest or full.tag or "latest")
+                    answer = ask(self._repository(endpoint), reference.digest or reference.tag or "latest")
                     return _content_and_headers(answer) if isinstance(answer, tuple) else answer
                 except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
                     if not left:
                         raise
         raise AssertionError("the last attempt returns or raises")
 
-    def _repository(self, reference: Reference) -> DXF:
+    def _repository(self, endpoint: Endpoint) -> DXF:
         from dxf import DXF
 
+        reference = endpoint.reference
         assert reference.registry is not None
-        key = (reference.registry, reference.repository)
-        base = self._host(reference.registry)
+        key = (reference.registry, reference.repository, endpoint.insecure)
+        base = self._host(reference.registry, endpoint.insecure)
         with self._lock:
             if key not in self._repositories:
-                self._repositories[key] = _in_repository(DXF.from_base(base, reference.repository), self._access, *key)
+                self._repositories[key] = _in_repository(
+                    DXF.from_base(base, reference.repository), self._access, reference.registry, reference.repository
+                )
             return self._repositories[key]
 
-    def _host(self, host: str) -> DXFBase:
+    def _host(self, host: str, insecure: bool = False) -> DXFBase:
+        insecure = insecure or host in self._access.insecure
         with self._lock:
-            if host not in self._hosts:
-                self._hosts[host] = self._connect(host)
-            return self._hosts[host]
+            if (host, insecure) not in self._hosts:
+                self._hosts[host, insecure] = self._connect(host, insecure)
+            return self._hosts[host, insecure]
 
-    def _connect(self, host: str) -> DXFBase:
+    def _connect(self, host: str, insecure: bool) -> DXFBase:
         from dxf import DXFBase
 
         bundle = self._stack.enter_context(trusted(self._access, host))
-        session = self._stack.enter_context(_session(self._connections))
-        if insecure := host in self._access.insecure:
-            _silence_warnings()
-        plain = insecure and not _speaks_tls(host)
+        kept = self._stack.enter_context(session(self._connections, self._stopped))
+        if insecure:
+            silence_warnings()
+        plain = insecure and not speaks_tls(host)
         verify: bool | str = False if insecure else str(bundle) if bundle else True
         name = _HUB_HOST if host == DOCKER_HUB else host
-        base = DXFBase(name, _authenticator(self._access, host), insecure=plain, tlsverify=verify, timeout=_TIMEOUT)
+        base = DXFBase(name, authenticator(self._access, host), insecure=plain, tlsverify=verify, timeout=TIMEOUT)
         # dxf makes a session of its own that knows no retries, and has no way to be given one.
-        base._sessions = [session]
+        base._sessions = [kept]
         return base
 
 
 def _in_repository(repository: DXF, access: Access, host: str, name: str) -> DXF:
-    repository._auth = _authenticator(access, host, name)
+    repository._auth = authenticator(access, host, name)
     return repository
 
 
@@ -257,110 +318,3 @@ def _one_of(index: Manifest, architecture: str, reference: Reference) -> str:
         raise RemoteError(f"{reference}: its index lists no image")
     wanted = [entry for entry in entries if entry.get("platform", {}).get("architecture") == architecture]
     return str((wanted or entries)[0]["digest"])
-
-
-def _session(connections: int) -> requests.Session:
-    """Connections that are kept, and requests that are repeated with back-off, as the registry asks for it."""
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3 import Retry
-
-    retry = Retry(
-        total=_RETRIES,
-        connect=2,
-        other=0,  # certificates
-        backoff_factor=0.5,
-        backoff_jitter=0.2,
-        status_forcelist=_RETRIED,
-        raise_on_status=False,
-        retry_after_max=_LONGEST_WAIT,
-    )
-    session = requests.Session()
-    session.auth = lambda request: request  # requests would put what ~/.netrc has in the place of a token
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=8, pool_maxsize=connections, max_retries=retry))
-    return session
-
-
-def _silence_warnings() -> None:
-    """The user knows what urllib3 would say of each request without a known certificate."""
-    import urllib3
-
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-
-
-def _speaks_tls(host: str) -> bool:
-    """Whether a registry that needs no TLS has it."""
-    import requests
-
-    # The user said that nobody can vouch for it; nothing secret is sent, and nothing is tried twice.
-    with requests.Session() as session:
-        try:
-            session.get(f"https://{host}/v2/", timeout=_TIMEOUT, verify=False).close()
-        except requests.RequestException:
-            return False
-    return True
-
-
-def _authenticator(access: Access, host: str, repository: str = "") -> Callable[[DXFBase, requests.Response], None]:
-    """Answers a registry's 401: with Basic credentials, or with a token of its token server."""
-
-    def authenticate(asking: DXFBase, response: requests.Response) -> None:
-        credentials = access.credentials_for(host, repository)
-        basic = response.headers.get("WWW-Authenticate", "").lower().startswith("basic")
-        if asking._insecure and basic and credentials:
-            # dxf sends credentials through TLS only; that this registry has none is what the user said.
-            asking._headers = {"Authorization": f"Basic {credentials.basic}"}
-            return
-        if credentials:
-            asking.authenticate(credentials.user, credentials.password, response=response)
-        else:
-            asking.authenticate(response=response)
-
-    return authenticate
-
-
-@contextmanager
-def _errors(what: str) -> Iterator[None]:
-    """Whatever goes wrong between here and a registry, as a message that names the image, and no credentials."""
-    import requests
-    from dxf import exceptions
-
-    try:
-        yield
-    except exceptions.DXFUnauthorizedError:
-        raise RemoteError(
-            f"{what}: the registry wants other credentials",
-            "log in with 'skopeo login', or check the credentials given",
-        ) from None
-    except exceptions.DXFAuthInsecureError:
-        raise RemoteError(f"{what}: the registry asks for a token, but has no TLS to protect it") from None
-    except exceptions.DXFDigestMismatchError:
-        raise RemoteError(f"{what}: the registry's content does not have the digest that it is stored under") from None
-    except requests.HTTPError as error:
-        raise _refusal(what, error.response.status_code) from None
-    except requests.exceptions.SSLError:
-        raise RemoteError(
-            f"{what}: the registry's certificate is not accepted, or it does not speak TLS",
-            "name its CA certificate, or name it as an insecure registry",
-        ) from None
-    except requests.Timeout:
-        raise RemoteError(f"{what}: the registry does not answer in time") from None
-    except requests.exceptions.ProxyError:
-        raise RemoteError(f"{what}: the proxy does not let us through") from None
-    except requests.ConnectionError:
-        raise RemoteError(f"{what}: the registry cannot be reached, or breaks the connection off") from None
-    except (requests.RequestException, exceptions.DXFError, ValueError, LookupError) as error:
-        raise RemoteError(f"{what}: the registry's answer makes no sense ({type(error).__name__})") from None
-
-
-def _refusal(what: str, status: int) -> RemoteError:
-    match status:
-        case 404:
-            return NotFound(f"{what}: the registry has no such image", "check the name and the tag")
-        case 403:
-            return RemoteError(f"{what}: the registry does not allow it", "check what the credentials allow")
-        case 429:
-            return RemoteError(f"{what}: the registry wants fewer requests (status 429)", "log in, or try again later")
-        case _:
-            return RemoteError(f"{what}: the registry answers with status {status}")

@@ -5,21 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from diskimage_create import elements
+from diskimage_create import elements, findings
 from diskimage_create.catalogue import Catalogue, Entry
 from diskimage_create.catalogue.lint.content import Content
+from diskimage_create.findings import Severity
 
-
-class Severity(StrEnum):
-    """What a finding means for whoever wants no findings: hints are no reason to fail."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    HINT = "hint"
+__all__ = ["RULES", "Context", "Found", "Image", "Remark", "Rule", "Severity", "Violation", "rule"]
 
 
 @dataclass(frozen=True)
@@ -89,14 +83,9 @@ ImageCheck = Callable[[Image, Context], Iterable[Found]]
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(findings.Rule):
     """Something that elements, or images, should not be."""
 
-    id: str
-    title: str
-    severity: Severity
-    explanation: str
-    """Paragraphs: why, and what to do"""
     of_element: ElementCheck | None = None
     of_image: ImageCheck | None = None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from diskimage_create import findings
 from diskimage_create.catalogue.lint.model import RULES, Rule, Severity, Violation
 
 SCHEMA = 1
@@ -47,12 +47,7 @@ def as_text(violations: Sequence[Violation]) -> str:
 
 def summary(violations: Iterable[Violation], elements: int) -> str:
     """How much there was, on one line."""
-    count = Counter(each.rule.severity for each in violations)
-    return ", ".join([_number(elements, "element"), *(_number(count[severity], severity) for severity in Severity)])
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return findings.summary(findings.counted(elements, "element"), (each.rule.severity for each in violations))
 
 
 def as_json(violations: Sequence[Violation], elements: Sequence[str], rules: Sequence[Rule]) -> dict[str, Any]:
@@ -79,48 +74,12 @@ def as_json(violations: Sequence[Violation], elements: Sequence[str], rules: Seq
 
 def as_github(violations: Iterable[Violation]) -> str:
     """Commands of GitHub's workflows, which show each finding beside its line."""
-    words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.HINT: "notice"}
-    lines = []
-    for each in violations:
-        path, title = str(each.entry.path / each.found.path), f"{each.rule.id} {each.rule.title}"
-        properties = f"file={_property(path)},line={each.found.line or 1},title={_property(title)}"
-        lines.append(f"::{words[each.rule.severity]} {properties}::{_data(each.found.message)}")
-    return "\n".join(lines)
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def rules_as_text(rules: Iterable[Rule]) -> str:
-    """A line for each rule."""
-    return "\n".join(f"{rule.id}  {rule.severity:<7}  {rule.title}" for rule in rules)
-
-
-def rules_as_json(rules: Iterable[Rule]) -> dict[str, Any]:
-    """What ``elements lint --list-rules --format json`` prints."""
-    return {
-        "schema": SCHEMA,
-        "rules": [
-            {
-                "id": rule.id,
-                "severity": rule.severity.value,
-                "title": rule.title,
-                "explanation": rule.explanation,
-            }
-            for rule in rules
-        ],
-    }
+    return findings.as_github(
+        findings.Located(each.rule, str(each.entry.path / each.found.path), each.found.message, each.found.line)
+        for each in violations
+    )
 
 
 def page() -> str:
     """``docs/elements-lint.md``."""
-    sections = (
-        f"## {rule.id}: {rule.title}\n\nSeverity: {rule.severity}.\n\n{rule.explanation}\n"
-        for rule in sorted(RULES.values(), key=lambda rule: rule.id)
-    )
-    return "\n".join([_PAGE, *sections])
+    return findings.page(_PAGE, RULES.values())

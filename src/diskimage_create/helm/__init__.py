@@ -1,0 +1,1 @@
+"""Container images and values of Helm charts, as OpenStack-Helm writes them."""
