@@ -32,6 +32,7 @@ def test_nothing_of_the_terminal_is_left() -> None:
     ("name", "why"),
     [
         ("no-boot-loader", "the firmware finds nothing to boot: Boot failed: not a bootable disk"),
+        ("no-uefi-loader", "the firmware finds nothing to boot: UEFI Interactive Shell"),
         ("no-root", "the initrd does not find the root file system: ALERT!"),
     ],
 )
@@ -52,6 +53,7 @@ def test_a_boot_that_ends_early_says_why(name: str, why: str) -> None:
         ),
         ("grub rescue> ", "GRUB does not find its files: grub rescue>"),
         ("You are in emergency mode. After logging in, type", "the system is in emergency mode"),
+        ("BdsDxe: No bootable option or device was found.", "the firmware finds nothing to boot: BdsDxe"),
         ("Shell> ", "the firmware finds nothing to boot"),
         ("(initramfs) ", "the initrd does not find the root file system"),
     ],

@@ -43,6 +43,12 @@ def test_nothing_of_the_users_configuration_is_used() -> None:
     assert after(GUEST, "-display") == ["none"]
 
 
+def test_it_boots_from_its_first_disk_alone() -> None:
+    disks = [word for word in after(GUEST, "-device") if word.startswith("virtio-blk")]
+    assert disks == ["virtio-blk-pci,drive=disk,bootindex=0", "virtio-blk-pci,drive=config"]
+    assert after(GUEST, "-boot") == ["strict=on"]
+
+
 def test_accelerators() -> None:
     assert after(GUEST, "-accel") == ["tcg,thread=multi,tb-size=512"]
     assert after(replace(GUEST, accelerator="kvm"), "-accel") == ["kvm"]

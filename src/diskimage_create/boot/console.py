@@ -29,7 +29,7 @@ _EVENTS = {
 #: kernel, initramfs-tools, dracut and systemd.
 _ENDS = (
     (re.compile(r"No bootable device|Boot failed: not a bootable disk"), "the firmware finds nothing to boot"),
-    (re.compile(r"^UEFI Interactive Shell|^Shell> "), "the firmware finds nothing to boot"),
+    (re.compile(r"BdsDxe: No bootable option|^UEFI Interactive Shell|^Shell> "), "the firmware finds nothing to boot"),
     # GRUB does without many a file that it complains of.
     (re.compile(r"grub rescue>|^grub> ?$|.*you need to load the kernel first"), "GRUB does not find its files"),
     (re.compile(r"^GRUB Geom Error|^GRUB Read Error|^GRUB Hard Disk Error"), "GRUB does not find its files"),

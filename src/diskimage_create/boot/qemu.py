@@ -124,8 +124,11 @@ def command(guest_: Guest, console: Path, report: Path) -> list[str]:
         variables = guest_.disk.with_name("uefi-variables")
         words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(guest_.uefi.code)}"]
         words += ["-drive", f"if=pflash,format=raw,unit=1,file={_quoted(variables)}"]
-    words += ["-drive", f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={_quoted(guest_.disk)}"]
-    words += ["-drive", f"if=virtio,format=raw,readonly=on,file={_quoted(guest_.drive)}"]
+    words += ["-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_quoted(guest_.disk)}"]
+    # From this disk alone: no firmware tries the network, or a floppy disk.
+    words += ["-device", "virtio-blk-pci,drive=disk,bootindex=0", "-boot", "strict=on"]
+    words += ["-drive", f"if=none,id=config,format=raw,readonly=on,file={_quoted(guest_.drive)}"]
+    words += ["-device", "virtio-blk-pci,drive=config"]
     for number, network in enumerate(guest_.networks):
         words += ["-netdev", _netdev(f"net{number}", network)]
         words += ["-device", f"virtio-net-pci,netdev=net{number},mac={network.mac},romfile="]
