@@ -18,6 +18,8 @@ from machine import require
 
 from contract import schema_errors
 from diskimage_create.boot import qemu
+from diskimage_create.boot.firmware import find_uefi
+from diskimage_create.errors import HostError
 from diskimage_create.requirements import BOOT
 
 #: Seconds; a machine that is emulated beside other work takes its time
@@ -52,11 +54,17 @@ def run(image: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def amphora(bookworm: Built) -> Built:
-    require(f"qemu-system-{qemu.SYSTEMS[bookworm.record()['image']['arch']].name}")
+def host() -> None:
+    """Skips the test where nothing can be booted."""
+    require("qemu-system-x86_64")
     missing = [f"{each.name}: package {each.package}" for each in BOOT if not each.met()]
     if missing:
         pytest.skip(", ".join(missing))
+
+
+@pytest.fixture(scope="module")
+def amphora(host: None, bookworm: Built) -> Built:
+    require(f"qemu-system-{qemu.SYSTEMS[bookworm.record()['image']['arch']].name}")
     return bookworm
 
 
@@ -229,3 +237,19 @@ def test_an_image_that_fails_its_boot_test_gets_no_name(amphora: Built, tmp_path
     assert "units: broken.service" in built.stderr
     names = {"amphora-x64-haproxy.log", "amphora-x64-haproxy.qcow2.console.log"}
     assert set(os.listdir(directory)) == names
+
+
+def test_a_disk_for_uefi_gets_uefi(host: None, tmp_path: Path) -> None:
+    """The firmware starts, and finds nothing on it."""
+    try:
+        find_uefi(qemu.SYSTEMS["amd64"].name)
+    except HostError as error:
+        pytest.skip(f"{error.message}: {error.hint}")
+    image = tmp_path / "empty.raw"
+    with image.open("wb") as file:
+        file.truncate(64 * 2**20)
+    subprocess.run(["sfdisk", "-q", str(image)], input="label: gpt\ntype=U, size=40M\n", text=True, check=True)
+    done = run(image, "--arch", "amd64", "--format", "json")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["machine"]["firmware"]) == (5, "uefi")
+    assert report["checks"][0]["message"].startswith("the firmware finds nothing to boot")
