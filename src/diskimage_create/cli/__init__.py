@@ -22,6 +22,7 @@ COMMANDS = MappingProxyType(
         "build": "Plan, build, check and record images. The default command.",
         "plan": "Show what would be built, and with what.",
         "validate": "Check an image through a read-only mount.",
+        "boot": "Boot an image in QEMU and check it from outside; an amphora under traffic.",
         "elements": "List, show, draw and check elements.",
         "images": "Check, pin and mirror the container images that charts and other files name.",
         "values": "Values of OpenStack-Helm's charts: split, amphora.",
