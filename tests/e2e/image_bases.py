@@ -31,6 +31,8 @@ TOOLS = (
 #: What containers have no use for; the smaller they are, the faster is everything
 _LEFT_OUT = ("doc/*", "locale/*", "man/*", "i18n/*", "zoneinfo/*")
 _FENCE = ("unshare", "--fork", "--pid", "--mount-proc", "--mount", "--")
+#: Hosts of tests may have no systemd, and cgroups of both versions at once, which crun refuses
+_PODMAN = ("podman", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc")
 
 
 def skip_where_none_can_be_made() -> None:
@@ -67,14 +69,13 @@ class Storage:
 
     def run(self, image: str, *command: str) -> str:
         """What a container of an image prints, as podman runs it on a node."""
-        podman = ("podman", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "runc")
         limits = ("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=32768:32768")
         options = ("--rm", "--network", "none", "--pull=never", *limits)
-        return output_of(*_FENCE, *podman, "run", *options, image, *command, env=self.environment)
+        return output_of(*_FENCE, *_PODMAN, "run", *options, image, *command, env=self.environment)
 
     def pull(self, image: str) -> str:
         """Fetch an image from a registry on loopback, as a node does; its name."""
-        self.buildah("pull", "--quiet", "--tls-verify=false", f"docker://{image}")
+        output_of(*_FENCE, *_PODMAN, "pull", "--quiet", "--tls-verify=false", image, env=self.environment)
         return image
 
     def inspect(self, image: str) -> dict[str, Any]:
