@@ -18,7 +18,8 @@ def write(path: str | Path, text: str, where: str = "--output", *, private: bool
     :param private: nobody else may read it
     :raises InputError: it cannot be written there
     """
-    target = Path(path)
+    complain(path, where)
+    target = Path(path).resolve()  # of a link, what it leads to
     temporary = ""
     try:
         with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=".", delete=False, encoding="utf-8") as file:
@@ -35,6 +36,32 @@ def write(path: str | Path, text: str, where: str = "--output", *, private: bool
         raise InputError([Problem(f"{path} cannot be written: {error.strerror}", where, "name another file")]) from None
 
 
+def complain(path: str | Path, where: str = "--output") -> None:
+    """Complain of a place that no file can be written to, before there is anything to write.
+
+    A file takes the place of what is there: that must be one, too, and not e.g. ``/dev/stdout``.
+
+    :param where: the option that named it
+    :raises InputError: there is something else, or no directory to write it to
+    """
+    target = Path(path).resolve()
+    if Path(path).is_dir():
+        why = "it is a directory"
+    elif Path(path).exists() and not Path(path).is_file():
+        why = "it is no file"
+    elif not (target.parent.is_dir() and os.access(target.parent, os.W_OK)):
+        why = f"{target.parent} is no directory that can be written to"
+    else:
+        return
+    raise InputError([Problem(f"{path} cannot be written: {why}", where, "name another file")])
+
+
+def backup_of(path: Path) -> Path:
+    """The name that :func:`keep` gives what is there."""
+    target = path.resolve()
+    return target.with_name(f"{target.name}.backup") if path.is_symlink() else path.with_name(f"{path.name}.backup")
+
+
 def keep(path: Path, where: str = "--output") -> Path | None:
     """Give what a file holds now the name ``FILE.backup`` besides; None: there is no such file.
 
@@ -43,11 +70,11 @@ def keep(path: Path, where: str = "--output") -> Path | None:
     """
     if not path.is_file():
         return None
-    backup = path.with_name(f"{path.name}.backup")
+    backup = backup_of(path)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as temporary:
+        with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".") as temporary:
             # A link, and no copy: what is there keeps its owner and mode, and the file is there all the time.
-            os.link(path, Path(temporary) / "link")
+            os.link(path.resolve(), Path(temporary) / "link")
             os.replace(Path(temporary) / "link", backup)
     except OSError as error:
         message = f"{path} cannot be kept as {backup.name}: {error.strerror}"
