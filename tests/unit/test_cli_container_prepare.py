@@ -86,7 +86,7 @@ def test_parameters_are_printed_and_always_the_same(capsys):
     assert parameters(out)["ContainerNovaApiImage"] == f"{API}:t"
     assert list(parameters(out)) == sorted(parameters(out))
     assert prepare(capsys, "-e", "x.yaml")[1] == out
-    assert "6 images: 6 left where they are" in err
+    assert "6 images: 6 left in place" in err
     status, out, _ = prepare(capsys, "-e", "x.yaml", "--parameter-prefix", "Docker")
     assert parameters(out)["DockerNovaApiImage"] == f"{API}:t"
 
