@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -10,19 +11,53 @@ from pathlib import Path
 
 from diskimage_create.errors import InputError, Problem
 
+#: How the names of directories begin that are there for a moment, or were left when their program was killed
+TEMPORARY = ".diskimage-create-"
+
+
+def refuse_unwritable(path: str | Path, where: str = "--output") -> None:
+    """Tell before long work that its result could not be written.
+
+    :param where: the option that named the file
+    :raises InputError: there is no such directory, it may not be written to, or it is a directory itself
+    """
+    target = Path(os.path.realpath(path))
+    if os.path.isdir(target):
+        raise _unwritable(path, errno.EISDIR, where)
+    if not os.path.isdir(target.parent):
+        raise _unwritable(path, errno.ENOTDIR if os.path.exists(target.parent) else errno.ENOENT, where)
+    if not _is_special(Path(path)) and not os.access(target.parent, os.W_OK | os.X_OK):
+        raise _unwritable(path, errno.EACCES, where)
+
+
+def _unwritable(path: str | Path, number: int | None, where: str) -> InputError:
+    reason = os.strerror(number) if number else "it is no place for a file"
+    return InputError([Problem(f"{path} cannot be written: {reason}", where, "name another file")])
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, such as ``/dev/null``: these are written to, and never replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
 
 def write(path: str | Path, text: str, where: str = "--output", *, private: bool = False) -> None:
     """Write a file under a name of its own, and rename it when it is complete.
+
+    A link stays one: what it leads to is replaced. Pipes and devices are written to.
 
     :param where: the option that named it
     :param private: nobody else may read it
     :raises InputError: it cannot be written there
     """
-    complain(path, where)
-    target = Path(path).resolve()  # of a link, what it leads to
+    target = Path(os.path.realpath(path))
     temporary = ""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=".", delete=False, encoding="utf-8") as file:
+        if _is_special(Path(path)):
+            Path(path).write_text(text, encoding="utf-8")
+            return
+        with tempfile.NamedTemporaryFile(
+            "w", dir=target.parent, prefix=TEMPORARY, delete=False, encoding="utf-8"
+        ) as file:
             temporary = file.name
             file.write(text)
         if not private:  # as which it was made
@@ -30,36 +65,19 @@ def write(path: str | Path, text: str, where: str = "--output", *, private: bool
             os.umask(mask)
             os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, target)
-    except OSError as error:
+    except BaseException as error:
         if temporary:
-            os.unlink(temporary)
-        raise InputError([Problem(f"{path} cannot be written: {error.strerror}", where, "name another file")]) from None
-
-
-def complain(path: str | Path, where: str = "--output") -> None:
-    """Complain of a place that no file can be written to, before there is anything to write.
-
-    A file takes the place of what is there: that must be one, too, and not e.g. ``/dev/stdout``.
-
-    :param where: the option that named it
-    :raises InputError: there is something else, or no directory to write it to
-    """
-    target = Path(path).resolve()
-    if Path(path).is_dir():
-        why = "it is a directory"
-    elif Path(path).exists() and not Path(path).is_file():
-        why = "it is no file"
-    elif not (target.parent.is_dir() and os.access(target.parent, os.W_OK)):
-        why = f"{target.parent} is no directory that can be written to"
-    else:
-        return
-    raise InputError([Problem(f"{path} cannot be written: {why}", where, "name another file")])
+            with suppress(OSError):
+                os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
+        raise _unwritable(path, error.errno, where) from None
 
 
 def backup_of(path: Path) -> Path:
     """The name that :func:`keep` gives what is there."""
-    target = path.resolve()
-    return target.with_name(f"{target.name}.backup") if path.is_symlink() else path.with_name(f"{path.name}.backup")
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path
+    return target.with_name(f"{target.name}.backup")
 
 
 def keep(path: Path, where: str = "--output") -> Path | None:
@@ -68,13 +86,13 @@ def keep(path: Path, where: str = "--output") -> Path | None:
     :param where: the option that named it
     :raises InputError: that name cannot be given
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     backup = backup_of(path)
     try:
-        with tempfile.TemporaryDirectory(dir=backup.parent, prefix=".") as temporary:
+        with tempfile.TemporaryDirectory(dir=backup.parent, prefix=TEMPORARY) as temporary:
             # A link, and no copy: what is there keeps its owner and mode, and the file is there all the time.
-            os.link(path.resolve(), Path(temporary) / "link")
+            os.link(os.path.realpath(path), Path(temporary) / "link")
             os.replace(Path(temporary) / "link", backup)
     except OSError as error:
         message = f"{path} cannot be kept as {backup.name}: {error.strerror}"
@@ -93,12 +111,12 @@ def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str]
     :param where: the option that named the directory
     :raises InputError: they cannot be written there
     """
-    made = not directory.exists()
+    made = not os.path.exists(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        if taken := [name for name in texts if (directory / name).is_dir()]:
+        if taken := [name for name in texts if os.path.isdir(directory / name)]:
             raise IsADirectoryError(0, f"{taken[0]} is a directory")
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".") as temporary:
+        with tempfile.TemporaryDirectory(dir=directory, prefix=TEMPORARY) as temporary:
             for name, text in texts.items():
                 (Path(temporary) / name).write_text(text, encoding="utf-8")
             for name in texts:

@@ -53,6 +53,11 @@ class Located:
     """Where in the document, such as ``images.tags.db_init``"""
 
 
+def visible(text: str) -> str:
+    """A text on one line, with escapes for line breaks and for what controls terminals."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def counted(number: int, noun: str) -> str:
     """A number and what it counts: ``1 error``, ``2 errors``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -124,7 +129,10 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
 
 
 def _sarif_result(each: Located, index: int, mark: str) -> dict[str, Any]:
-    physical = {"artifactLocation": {"uri": quote(_relative(each.path))}, "region": {"startLine": each.line or 1}}
+    physical = {
+        "artifactLocation": {"uri": quote(os.fsencode(_relative(each.path)))},
+        "region": {"startLine": each.line or 1},
+    }
     location: dict[str, Any] = {"physicalLocation": physical}
     if each.place:
         location["logicalLocations"] = [{"fullyQualifiedName": each.place}]

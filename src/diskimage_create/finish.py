@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diskimage_create import validate
@@ -22,6 +23,12 @@ class Finished:
     type: str
     path: Path
     report: Report | None
+    proof: Report | None = None
+    """Of the boot test of one of the images that were made together"""
+
+
+#: Boots one of these images, if any of them boots
+Prove = Callable[[list[Finished]], Report | None]
 
 
 def finish(
@@ -33,14 +40,37 @@ def finish(
     *,
     check: bool,
     keep_failed: bool,
+    prove: Prove | None = None,
 ) -> list[Finished]:
     """Make the images of a plan.
 
     :param view: the raw image
     :param check: whether to look at them
     :param keep_failed: keep a rejected image as ``X.failed``
+    :param prove: is asked at the end whether what was made works
     :raises ImageRejected: it is not what was asked for
     """
+    finished = _checked(view, plan, work, expected, tracker, check=check, keep_failed=keep_failed)
+    if prove is None:
+        return finished
+    with tracker.step("prove", "boot"):
+        proof = prove(finished)
+    if proof and not proof.ok:
+        raise _rejected(view, plan, work, proof, keep_failed)
+    return [replace(image, proof=proof) for image in finished]
+
+
+def _checked(
+    view: ImageView,
+    plan: BuildPlan,
+    work: Workspace,
+    expected: Expectation,
+    tracker: Tracker,
+    *,
+    check: bool,
+    keep_failed: bool,
+) -> list[Finished]:
+    """Make the images, and look at them."""
     spec = plan.spec
     targets = {kind: work.partial_file(spec.path_of(kind)) for kind in spec.types}
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -88,10 +118,4 @@ def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report,
             hint = f"the image is kept as {kept}"
         except (DiskImageError, OSError, Unavailable) as error:  # why it was rejected matters more
             hint = f"the image could not be kept: {error}"
-    return ImageRejected(_why(report), hint)
-
-
-def _why(report: Report) -> str:
-    failed = [finding for finding in report.findings if finding.status is Status.FAIL]
-    lines = [f"  {finding.id}: {finding.message}" for finding in failed]
-    return "\n".join([f"the image failed {len(failed)} of {len(report.findings)} checks", *lines])
+    return ImageRejected(report.why(), hint)

@@ -86,7 +86,7 @@ def detect(environ: Mapping[str, str]) -> HostFacts:
     os_release = _os_release()
     index, unreachable = _package_index(environ)
     return HostFacts(
-        arch=MACHINES.get(platform.machine(), platform.machine()),
+        arch=machine_architecture(),
         distribution=os_release.get("ID", ""),
         codename=os_release.get("VERSION_CODENAME", ""),
         device_mapper=_has_device_mapper(),
@@ -99,6 +99,11 @@ def detect(environ: Mapping[str, str]) -> HostFacts:
         unreachable_indexes=unreachable,
         proxies={name: environ[name] for name in PROXY_VARIABLES if environ.get(name)},
     )
+
+
+def machine_architecture() -> str:
+    """Debian's name of this host's architecture."""
+    return MACHINES.get(platform.machine(), platform.machine())
 
 
 def ca_bundle(environ: Mapping[str, str]) -> Path | None:

@@ -294,7 +294,17 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether no check failed."""
-        return all(finding.status is not Status.FAIL for finding in self.findings)
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """Those that make the image a bad one."""
+        return tuple(finding for finding in self.findings if finding.status is Status.FAIL)
+
+    def why(self) -> str:
+        """What failed, for an error."""
+        lines = [f"  {finding.id}: {finding.message}" for finding in self.failed]
+        return "\n".join([f"the image failed {len(lines)} of {len(self.findings)} checks", *lines])
 
     def as_json(self) -> dict[str, Any]:
         """The report as ``validate --format json`` prints it."""

@@ -20,8 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from diskimage_create import boot, docker, process, record, remote, requirements, snapshot, validate
 from diskimage_create import build as builds
-from diskimage_create import docker, process, record, remote, requirements, snapshot, validate
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.content import is_current
@@ -30,7 +30,7 @@ from diskimage_create.digests import sha256
 from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
-from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming, RemoteInput
+from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming, RemoteInput, Report
 from diskimage_create.progress import Display, Tracker, load_history, save_history
 from diskimage_create.store import Entry, Store, link, reuse, stages
 from diskimage_create.validate.image import open_image
@@ -54,6 +54,8 @@ class BuildOptions:
     """How long what cannot be known is trusted not to have changed"""
     why: bool = False
     """Say all that differs from what is stored, not the first of it"""
+    prove: bool = False
+    """Boot the image before it gets its name"""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def build(
     :raises BuildError: diskimage-builder failed
     :raises ImageRejected: it built something, but not what was asked for
     """
+    if options.prove:
+        boot.require(plan.spec.arch)
     plan = plan if options.offline else resolve_snapshot(plan)
     store = Store(plan.spec.cache_dir)
     store.create()
@@ -159,6 +163,11 @@ def _reuse(job: _Job, stored: Entry) -> list[_Result]:
             all_of_it = record.first(each.artifact, artifacts)
             data = record.reused(each.record, all_of_it, stored.created, started, seconds)
             results.append(replace(each, record=data))
+        if job.options.prove and not all((each.record.get("boot") or {}).get("ok") for each in results):
+            proof = _prove(job, {each.artifact.type: each.path for each in results if each.path})
+            if not proof.ok:
+                raise ImageRejected(proof.why(), "--refresh builds the image again")
+            results = [replace(each, record=record.proved(each.record, proof)) for each in results]
         _give_names(work, results)
     return results
 
@@ -193,7 +202,8 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
             raw = builds.run_build(plan, work, tracker, log, variables, listen)
         view = stack.enter_context(open_image(raw, workspace=work.path))
         check, keep_failed = job.options.validate, job.options.keep_failed
-        finished = finish(view, plan, work, expected, tracker, check=check, keep_failed=keep_failed)
+        prove = partial(_prove_finished, job) if job.options.prove else None
+        finished = finish(view, plan, work, expected, tracker, check=check, keep_failed=keep_failed, prove=prove)
         packages, tools = package_versions(view), _tool_versions()
         artifacts = [_measured(image, plan) for image in finished]
         total = PhaseTiming("total", "", time.monotonic() - clock)
@@ -205,6 +215,7 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
                     plan,
                     record.first(artifact, artifacts),
                     image.report,
+                    proof=image.proof,
                     remote=job.needs.remote,
                     resumed_from=stage.step if stage else None,
                     packages=packages,
@@ -222,6 +233,26 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
     if stage is None:
         save_history(history, tracker.timings)
     return results
+
+
+def _prove_finished(job: _Job, finished: Sequence[Finished]) -> Report:
+    return _prove(job, {image.type: image.path for image in finished})
+
+
+def _prove(job: _Job, images: Mapping[str, Path]) -> Report:
+    """Boot the first of the images that can be booted: all of them were made of one disk.
+
+    :param images: by type
+    """
+    plan, spec = job.plan, job.plan.spec
+    kind = next(kind for kind in boot.DRIVERS if kind in images)
+    final = spec.path_of(kind)
+    options = boot.BootOptions(
+        arch=spec.arch,
+        amphora=boot.AGENT in {element.name for element in plan.resolved},
+        failed_console=final.with_name(f"{final.name}.console.log"),
+    )
+    return replace(boot.boot(images[kind], options, lambda _: None), image=final)
 
 
 @contextmanager

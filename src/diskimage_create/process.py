@@ -140,6 +140,29 @@ def stream(
             raise
 
 
+@contextmanager
+def beside(argv: Sequence[str | Path], output: Path) -> Iterator[Callable[[], int | None]]:
+    """Run a program while the block runs; yields what asks for its exit status, which is None as long as it runs.
+
+    It is killed at the end of the block, and also when this process dies, however that happens. For that, the thread
+    that starts it has to live as long as the block (prctl(2), PR_SET_PDEATHSIG).
+
+    :param output: gets what it prints
+    :raises HostError: the program is not installed
+    """
+    program = [str(arg) for arg in argv]
+    if which(program[0]) is None:  # setpriv would say so in its own words
+        raise _not_installed(program[0])
+    plain = ["setpriv", "--pdeathsig", "KILL", "--", *program]
+    with output.open("wb") as file:
+        child = _start(plain, env=None, cwd=None, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, stdout=file)
+    try:
+        yield child.poll
+    finally:
+        stop(child.pid, grace=0)
+        child.wait()
+
+
 class Children:
     """Programs that several threads run at once; all that still run are stopped when the block is left.
 
@@ -249,6 +272,7 @@ def _start(
     cwd: Path | None,
     stderr: int,
     stdin: int | IO[bytes],
+    stdout: int | IO[bytes] = subprocess.PIPE,
     umask: int = -1,
 ) -> subprocess.Popen[str]:
     environment = dict(os.environ if env is None else env)
@@ -256,13 +280,13 @@ def _start(
     if env is None:
         environment.update(PATH=tool_path(), LC_ALL="C.UTF-8")
     if (program := shutil.which(argv[0], path=environment["PATH"])) is None:
-        raise HostError(f"{argv[0]} is not installed", hint="run 'diskimage-create doctor' to see which package has it")
+        raise _not_installed(argv[0])
     return subprocess.Popen(
         [program, *argv[1:]],
         env=environment,
         cwd=cwd,
         stdin=stdin,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=stderr,
         text=True,
         encoding="utf-8",
@@ -270,3 +294,7 @@ def _start(
         start_new_session=True,
         umask=umask,
     )
+
+
+def _not_installed(name: str) -> HostError:
+    return HostError(f"{name} is not installed", hint="run 'diskimage-create doctor' to see which package has it")

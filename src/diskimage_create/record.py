@@ -23,6 +23,7 @@ def make(
     artifacts: Sequence[Artifact],
     report: Report | None,
     *,
+    proof: Report | None = None,
     remote: Inputs,
     resumed_from: str | None,
     packages: Iterable[Mapping[str, str]],
@@ -35,6 +36,7 @@ def make(
 
     :param artifacts: all that the build made, the image itself first
     :param report: how the image itself was found to be; None where nobody looked
+    :param proof: how its boot test ended; None where there was none
     :param remote: the inputs that the plan could not know
     :param resumed_from: the stage that the build started with; None where it made everything
     :param timings: the last one is that of the whole build
@@ -64,8 +66,18 @@ def make(
             {"phase": timing.phase, "script": timing.script, "seconds": round(timing.seconds, 3)} for timing in steps
         ],
         "validation": report.as_json() | {"image": image.path.name} if report else None,
+        "boot": proof and _boot(proof),
         "expectation": dict(expectation),
     }
+
+
+def proved(record: Mapping[str, Any], proof: Report) -> dict[str, Any]:
+    """The record of an image that was stored, and has been booted now."""
+    return {**record, "boot": _boot(proof)}
+
+
+def _boot(proof: Report) -> dict[str, Any]:
+    return proof.as_json() | {"image": proof.image.name}
 
 
 def reused(

@@ -21,6 +21,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}", re.ASCII)
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _LONGEST_NAME = 255
+_LAST_PORT = 65535
 
 
 class InvalidReference(ValueError):
@@ -88,7 +89,7 @@ def parse(text: str) -> Reference:
         _check_digest(digest)
     first, slash, path = rest.partition("/")
     registry, path = (first, path) if slash and is_host(first) else (None, rest)
-    if registry is not None and not _HOST.fullmatch(registry):
+    if registry is not None and not _is_address(registry):
         raise InvalidReference(f"{registry!r} cannot be a registry's address")
     repository, colon, tag = path.partition(":")
     if colon and not is_tag(tag):
@@ -98,6 +99,11 @@ def parse(text: str) -> Reference:
     if len(reference.name) > _LONGEST_NAME:
         raise InvalidReference(f"the name has more than {_LONGEST_NAME} characters")
     return reference
+
+
+def _is_address(text: str) -> bool:
+    port = text.rpartition(":")[2]
+    return _HOST.fullmatch(text) is not None and not (port.isdecimal() and text != port and int(port) > _LAST_PORT)
 
 
 def _check_digest(digest: str) -> None:

@@ -97,6 +97,19 @@ BY_TYPE = {
     ),
     "kernel": (),
 }
+#: What booting an image needs, besides the emulator of its architecture
+BOOT = (
+    _tool("setpriv", "util-linux", "a machine that dies with its parent"),
+    _tool("qemu-img", "qemu-utils (qemu-img)", "a disk of its own for the machine"),
+    _tool("xorriso", "xorriso", "the config drive"),
+    _tool("sfdisk", "fdisk (util-linux)", "tells whether the disk boots with BIOS or UEFI"),
+)
+#: What the machines of each architecture are run by, for what this host has: only what is needed has to be there
+EMULATORS = (
+    _tool("qemu-system-x86_64", "qemu-system-x86", "boots images of amd64"),
+    _tool("qemu-system-aarch64", "qemu-system-arm, qemu-efi-aarch64", "boots images of arm64"),
+    _tool("qemu-system-ppc64", "qemu-system-ppc", "boots images of ppc64le"),
+)
 #: What makes things better, and can be done without
 OPTIONAL = (
     _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without converting it"),
@@ -119,11 +132,25 @@ def needed(types: Iterable[str], family: str, device_mapper: bool) -> list[Requi
     return wanted
 
 
+def require_all(wanted: Iterable[Requirement], what: str) -> None:
+    """Refuse work that cannot be done here.
+
+    :param what: is to be done
+    :raises HostError: names everything that is missing, with the package that has it
+    """
+    missing = [f"  {each.name} is missing: {each.purpose}; package {each.package}" for each in wanted if not each.met()]
+    if missing:
+        lines = "\n".join([f"this host cannot {what}:", *missing])
+        raise HostError(lines, "'diskimage-create doctor' shows what this host has")
+
+
 def survey(host: HostFacts) -> dict[str, Any]:
     """What this host has and lacks, by kind of work; ``ok`` when it can build anything at all."""
     groups = {"every build": [*BASE, *(DEVICE_MAPPER if host.device_mapper else ())]}
     groups |= {f"{family} family": list(wanted) for family, wanted in BY_FAMILY.items()}
     groups |= {f"type {name}": list(wanted) for name, wanted in BY_TYPE.items()}
+    groups["boot"] = [*BOOT, EMULATORS[0]]
+    groups["boot, other architectures"] = list(EMULATORS[1:])
     groups["better with"] = list(OPTIONAL)
     shown = {
         group: [{"name": r.name, "present": r.met(), "package": r.package, "purpose": r.purpose} for r in requirements]

@@ -119,7 +119,12 @@ def _remove(path: Path, partial: list[Path]) -> None:
         if file.name.startswith(".") and file.name.endswith(".partial"):
             file.unlink(missing_ok=True)
     # The journal last: as long as it is there, the next build can go on where this one was stopped.
-    process.run(process.privileged(["rm", "-rf", "--one-file-system", *path.glob("[!j]*"), path]))
+    remove: list[str | Path] = ["rm", "-rf", "--one-file-system"]
+    content = list(path.glob("[!j]*"))
+    # What is a user's own needs no sudo; what sudo made for a user does.
+    process.run([*remove, "--", *content], expect=range(256))
+    command = [*remove, "--", path]
+    process.run(process.privileged(command) if any(path.glob("[!j]*")) else command)
 
 
 def _remove_if_forgotten(path: Path) -> None:

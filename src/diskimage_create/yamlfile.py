@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -162,13 +162,12 @@ def parse(path: Path, text: str) -> Document:
     return document
 
 
-def read_all(path: Path, prepare: Callable[[str], str] = str) -> list[Document]:
-    """Read a file of any number of YAML documents; of those that are empty, nothing.
+def parse_all(path: Path, text: str) -> list[Document]:
+    """The YAML documents in a file's text, any number; of those that are empty, nothing.
 
-    :param prepare: makes YAML of the file's text; may not change where lines end
-    :raises InputError: it cannot be read, or is no YAML
+    :raises InputError: it is no YAML
     """
-    return [each for each in _documents(path, prepare(text_of(path)), single=False) if each.data is not None]
+    return [each for each in _documents(path, text, single=False) if each.data is not None]
 
 
 def text_of(path: Path) -> str:
@@ -178,13 +177,13 @@ def text_of(path: Path) -> str:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1).decode("utf-8")
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise InputError([Problem(f"is larger than {_MOST_BYTES >> 20} MiB", str(path))])
+        return content.decode("utf-8-sig")  # without the mark that some editors begin a file with
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError([Problem(f"cannot be read: {reason}", str(path))]) from None
-    if len(text) > _MOST_BYTES:
-        raise InputError([Problem(f"is larger than {_MOST_BYTES >> 20} MiB", str(path))])
-    return text
 
 
 def _documents(path: Path, text: str, *, single: bool) -> list[Document]:
@@ -214,7 +213,7 @@ def _nodes(loader: Any) -> Iterator[yaml.Node]:
 def _document(path: Path, loader: Any, node: yaml.Node | None) -> Document:
     reader = _Reader()
     data = None if node is None else reader.value(loader, node, ())
-    return Document(path, data, reader.lines, reader.texts, tuple(reader.repeated), node)
+    return Document(path, data, reader.lines, reader.texts, tuple(dict.fromkeys(reader.repeated)), node)
 
 
 def _refuse_depth(text: str) -> None:
@@ -231,16 +230,21 @@ def _merge(loader: Any, node: yaml.MappingNode) -> None:
 
     Each key is kept once, so that merging the same mapping again and again makes nothing larger.
     """
-    merged = [value for key, value in node.value if key.tag == _MERGE]
-    if not merged:
+    if not any(key.tag == _MERGE for key, _ in node.value):
         return
-    for value in merged:
-        for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-            if isinstance(each, yaml.MappingNode):
-                _merge(loader, each)
+    for each in _merged_by(node):
+        _merge(loader, each)
     loader.flatten_mapping(node)
     last = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
     node.value = list(last.values())
+
+
+def _merged_by(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
+    """The mappings that ``<<`` brings into a mapping."""
+    for key, value in node.value:
+        if key.tag == _MERGE:
+            several = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            yield from (each for each in several if isinstance(each, yaml.MappingNode))
 
 
 class _Reader:
@@ -270,6 +274,8 @@ class _Reader:
 
     def _mapping(self, loader: Any, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         self._complain_of_doubles(node)
+        for merged in _merged_by(node):
+            self._complain_of_doubles(merged)
         _merge(loader, node)
         made: dict[str, Any] = {}
         for key, value in node.value:

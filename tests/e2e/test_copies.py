@@ -235,3 +235,16 @@ def test_what_is_there_by_its_digest_is_not_asked_for_again(source, target):
         (second,) = copied([again], nobody.host, target.host)
         assert not nobody.asked
     assert (first.status, second.status, second.digest) == (Status.COPIED, Status.PRESENT, made)
+
+
+def test_what_goes_to_a_digest_gets_no_tag(source, target):
+    found = source.push("untagged", "t", [random_layer()])
+    here = Reference(source.host, "untagged", None, found)
+    there = Reference(target.host, "copy/untagged", None, found)
+    (first,) = copied([Copy(here, there)], source.host, target.host)
+    assert (first.status, first.digest) == (Status.COPIED, found)
+    assert target.digest("copy/untagged", found) == found
+    with Registries(Access(insecure=frozenset({target.host}))) as registries:
+        assert registries.tags(there) == []
+    (again,) = copied([Copy(here, there)], source.host, target.host)
+    assert again.status is Status.PRESENT

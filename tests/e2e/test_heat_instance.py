@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from building import COMMAND, REPRODUCIBLE, Built, clean_environment, leftovers, run_build
-from qemu import Key, Machine, booted, make_key
+from machine import Key, Machine, booted, make_key
 
 from contract import schema_errors
 from diskimage_create import host

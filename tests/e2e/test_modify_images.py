@@ -36,6 +36,8 @@ from diskimage_create.registries.copying import Copied
 from registry_servers import MANIFEST, Server, registry
 
 ROLE = "tripleo-modify-image"
+#: What docker calls its own manifests
+DOCKERS = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ class Site:
 def site(host_images: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     work = tmp_path_factory.mktemp("modify")
     with registry(work / "source") as source, registry(work / "destination") as destination:
-        for base in ("rpm", "deb"):
+        for base, kind in (("rpm", "oci"), ("deb", "v2s2")):
             target = f"docker://{source.host}/tripleo/{base}:1"
-            host_images.buildah("push", "--quiet", "--tls-verify=false", f"localhost/{base}:1", target)
+            options = ("--quiet", "--tls-verify=false", "--format", kind)
+            host_images.buildah("push", *options, f"localhost/{base}:1", target)
         source.push("tripleo/empty", "1")
         yield Site(source, destination, Storage(work / "node"), work)
 
@@ -161,7 +164,7 @@ def made(
 
 
 def content(server: Server, path: str) -> Any:
-    answer = server.session.get(server.url(path), headers={"Accept": MANIFEST})
+    answer = server.session.get(server.url(path), headers={"Accept": f"{MANIFEST}, {DOCKERS}"})
     answer.raise_for_status()
     return answer.json()
 
@@ -247,6 +250,22 @@ def test_what_is_there_already_is_left_alone(site: Site, made: dict[str, Copied]
 
 def test_nothing_is_left_on_the_host(made: dict[str, Copied], site: Site) -> None:
     assert [name for name in leftovers() if "diskimage-create-" in name] == []
+
+
+@pytest.mark.parametrize(("on_host", "installed"), [("1.0", "1.0-1"), ("2.0", "3.0-1")])
+def test_packages_that_are_as_on_the_host_are_not_updated(
+    site: Site, made: dict[str, Copied], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_host: str, installed: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if not output_of("rpm", "--eval", "%_dbpath").startswith(str(tmp_path)):
+        pytest.skip("rpm of this host keeps its database where a test may not write")
+    output_of("rpm", "--initdb")
+    output_of("rpm", "--install", "--justdb", "--nodeps", make_rpm(tmp_path, "thing", on_host, "1"))
+    variables = {"yum_repos_dir_path": str(site.work / "yum.repos.d"), "compare_host_packages": True}
+    image = site.image(f"compared-{on_host}", "rpm", tasks_from="yum_update.yml", **variables)
+    outcome = site.modify(image)[image.name]
+    assert (outcome.status, outcome.why) == ("copied", "")
+    assert site.run(outcome, "cat", "/usr/share/thing").strip() == installed
 
 
 @pytest.fixture

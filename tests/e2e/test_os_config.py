@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from building import COMMAND, REPRODUCIBLE, Built, clean_environment, leftovers, run_build
-from qemu import booted, make_key
+from machine import booted, make_key
 
 PROGRAMS = ("os-apply-config", "os-collect-config", "os-refresh-config")
 LINE = ("--profile", "heat-instance", "-i", "debian", "-d", "bookworm", "-a", "amd64", "-u", "-o", "os-config")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,3 +142,33 @@ def test_charts_become_sections_that_split_into_overrides(
     api = pinned(server, "kolla/ubuntu-source-heat-api")
     assert yaml.safe_load((tmp_path / "values/heat.yaml").read_text()) == {"images": {"api": api}}
     assert yaml.safe_load((tmp_path / "values/nova.yaml").read_text()) == {"images": {"tags": {"api": api}}}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", [["pin"], ["pin", "--check", "--lock", "lock.yaml"], ["mirror"]])
+def test_a_signal_ends_the_waiting_for_a_registry_that_does_not_answer(
+    signum: int, command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "lock.yaml").write_text("schema: 1\nimages: {}\n")
+    (tmp_path / "out.yaml").write_text("old")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        (tmp_path / "list.txt").write_text("".join(f"{host}/a/b:{number}\n" for number in range(100)))
+        more = ["--to", host.replace("127.0.0.1", "localhost")] if command == ["mirror"] else []
+        arguments = ["images", *command, *more, "list.txt", "-o", "out.yaml", "--insecure-registry", host]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "diskimage_create", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            process.send_signal(signum)
+            err = process.communicate(timeout=20)[1]  # less than a registry is waited for
+            connection.close()
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 130
+    assert "error: interrupted by" in err
+    assert (tmp_path / "out.yaml").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["list.txt", "lock.yaml", "out.yaml"]

@@ -219,8 +219,8 @@ def test_where_nothing_can_be_written_is_told_with_all_else_that_is_wrong(capsys
     Path("kept.yaml.backup").mkdir()
     status, out, err = prepare(capsys, "-e", "prepare.yaml", "--output-env-file", "dir", "--report", "nowhere/x")
     assert (status, out) == (2, "")
-    assert "dir cannot be written: it is a directory (--output-env-file)" in err
-    assert "nowhere is no directory that can be written to (--report)" in err
+    assert "dir cannot be written: Is a directory (--output-env-file)" in err
+    assert "nowhere/x cannot be written: No such file or directory (--report)" in err
     assert "unknown key includs (prepare.yaml:1)" in err
     status, _, err = prepare(capsys, "--dry-run", "--output-env-file", "kept.yaml", "--report", "kept.yaml")
     assert status == 2
@@ -251,9 +251,12 @@ def test_of_a_link_what_it_leads_to_is_written_and_kept(capsys):
     assert Path("there/images.yaml.backup").read_text() == "old\n"
 
 
-def test_a_device_or_a_pipe_stays_what_it_is(capsys):
+def test_a_pipe_is_written_to_and_stays_one(capsys):
     Path("prepare.yaml").write_text(TAGGED)
     os.mkfifo("pipe")
-    status, _, err = prepare(capsys, "-e", "prepare.yaml", "--dry-run", "--output-env-file", "pipe")
-    assert (status, Path("pipe").is_fifo()) == (2, True)
-    assert "pipe cannot be written: it is no file (--output-env-file)" in err
+    with open(os.open("pipe", os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as reading:
+        status, out, err = prepare(capsys, "-e", "prepare.yaml", "--dry-run", "--output-env-file", "pipe")
+        assert (status, out) == (0, ""), err
+        assert parameters(reading.read())["ContainerNovaApiImage"] == f"{API}:t"
+    assert Path("pipe").is_fifo()
+    assert not Path("pipe.backup").exists()

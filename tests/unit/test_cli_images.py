@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,63 @@ def test_the_hook_for_pre_commit(capsys: Any) -> None:
     write(values=LATEST)
     assert cli.main([*command, "values.yaml"]) == 1
     assert "IMG004" in capsys.readouterr().out
+
+
+def test_a_pipe_is_read_like_a_file(capsys: Any, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = "images:\n  a: quay.io/a/b:latest\n"
+    writer = threading.Thread(target=lambda: pipe.write_text(text))
+    writer.start()
+    status, out, _ = run(capsys, str(pipe))
+    writer.join(10)
+    assert (status, "IMG004" in out) == (1, True)
+
+
+ODD = 'images:\n  tags:\n    "a\\n::error::b\\e[31m": nginx\n'
+
+
+@pytest.mark.parametrize("columns", ["20", "150"])
+def test_what_is_in_a_file_does_not_control_a_terminal(
+    columns: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(x=ODD)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    for terminal in (False, True):
+        monkeypatch.setattr("sys.stdout.isatty", lambda answer=terminal: answer)
+        status, out, _ = run(capsys, "x.yaml")
+        assert (status, "\x1b[31m" in out, "\n::error" in out) == (1, False, False)
+        assert "::error::b" in out.replace("\n", "")
+
+
+def test_a_narrow_terminal_shows_everything(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(x=LATEST)
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    out = run(capsys, "x.yaml")[1]
+    for word in ("x.yaml:3:", "IMG004", "whatever", "images.tags.x"):
+        assert word in out.replace("\n", "")
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github", "gitlab", "sarif"])
+def test_names_of_files_may_be_any_bytes(form: str, capsys: Any) -> None:
+    Path("x\udcff.yaml").write_text(LATEST)
+    assert run(capsys, "x\udcff.yaml", "--format", form)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("images: {a: [quay.io/a/b:latest]}", "images.a[0]"),
+        ("images: {tags: [quay.io/a/b:latest]}", "images.tags[0]"),
+        ("images: {tags: quay.io/a/b:latest}", "images.tags"),
+        ("images: {a: {image: quay.io/a/b:latest}}", "images.a.image"),
+        ("heat: {images: {a: [quay.io/a/b:latest], b: 'quay.io/a/b:1'}}", "heat.images.a[0]"),
+    ],
+)
+def test_no_image_is_passed_over_where_a_section_is_odd(text: str, place: str, capsys: Any) -> None:
+    write(x=text)
+    status, out, _ = run(capsys, "x.yaml", "--format", "json")
+    assert status == 1
+    assert [(each["rule"], each["path"]) for each in json.loads(out)["findings"]] == [("IMG004", place)]

@@ -96,7 +96,7 @@ def test_what_is_no_text_is_no_reference() -> None:
     assert all(each.error and not each.unfinished for each in found.images)
 
 
-@pytest.mark.parametrize("text", ["images: 3", "images: {tags: [a]}", "images: {tags: x}", "3", "[]", "", "a: [[{}]]"])
+@pytest.mark.parametrize("text", ["images: 3", "images: {tags: }", "3", "[]", "", "a: [[{}]]"])
 def test_what_has_another_form_has_no_images(text: str) -> None:
     found = of(text)
     assert found.images == ()

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diskimage_create import cli
+from diskimage_create import cli, files
 from diskimage_create.errors import InputError
 from diskimage_create.helm import amphora, values
 
@@ -222,6 +222,30 @@ def test_files_of_others_are_left_alone(environment: Path, tmp_path: Path, capsy
     assert after["notes.txt"] == "mine\n"
     assert yaml.safe_load(after["heat.yaml"])["replicas"] == 1
     assert len(after) == 4
+
+
+def test_the_definition_is_not_replaced_by_a_file_of_its_name(tmp_path: Path, capsys: Any) -> None:
+    definition = tmp_path / "heat.yaml"
+    definition.write_text("heat: {a: 1}\n")
+    status, _, err = run(capsys, "split", definition, "-o", tmp_path, "--force")
+    assert (status, everything(tmp_path)) == (2, {"heat.yaml": "heat: {a: 1}\n"})
+    assert "heat.yaml is the definition" in err
+
+
+@pytest.mark.parametrize("options", [(), ("--force",), ("--umbrella",)])
+def test_the_definition_is_not_removed_as_a_file_of_an_earlier_run(
+    options: tuple[str, ...], tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "first.yaml").write_text("heat: {a: 1}\n")
+    run(capsys, "split", tmp_path / "first.yaml", "-o", tmp_path / "out", "--umbrella")
+    before = everything(tmp_path / "out")
+    assert run(capsys, "split", tmp_path / "out" / "umbrella.yaml", "-o", tmp_path / "out", *options)[0] == 2
+    assert everything(tmp_path / "out") == before
+
+
+def test_what_a_killed_run_has_left_is_in_nobodys_way(environment: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "out" / f"{files.TEMPORARY}x1y2").mkdir(parents=True)
+    assert run(capsys, "split", environment, "-o", tmp_path / "out")[0] == 0
 
 
 def test_all_files_or_none(environment: Path, tmp_path: Path, capsys: Any) -> None:

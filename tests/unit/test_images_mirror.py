@@ -117,7 +117,7 @@ def test_what_has_a_digest_is_copied_by_it(capsys: Any) -> None:
     assert err.splitlines() == [
         f"would copy quay.io/a@{DIGEST} to m.test/quay.io/a:1",
         f"would copy quay.io/b@{DIGEST} to m.test/quay.io/b:digest-{DIGEST.partition(':')[2]}",
-        "would copy quay.io/c to m.test/quay.io/c:latest",
+        "would copy quay.io/c:latest to m.test/quay.io/c:latest",
     ]
 
 
@@ -192,4 +192,13 @@ def test_a_list_for_skopeo(capsys: Any) -> None:
         "docker.io": {"images": {"library/nginx": ["latest"]}},
         "localhost:5001": {"images": {"c": [DIGEST]}, "tls-verify": False},
         "quay.io": {"images": {"b": ["1.20", "2"]}},
+    }
+
+
+def test_no_tag_and_latest_are_one_image(capsys: Any) -> None:
+    Path("list.yaml").write_text("images: {a: docker.io/library/nginx, b: 'nginx:latest'}\n")
+    status, out, err = run(capsys, "list.yaml", "--to", "h:1")
+    assert (status, err.count("would copy")) == (0, 1)
+    assert yaml.safe_load(out) == {
+        "images": {"a": "h:1/docker.io/library/nginx", "b": "h:1/docker.io/library/nginx:latest"}
     }

@@ -126,6 +126,23 @@ def test_several_charts_have_a_section_each() -> None:
     assert override("charts/nova/values.yaml", "charts/heat/values.yaml").data == {"heat": heat, "nova": nova}
 
 
+def test_values_of_sub_charts_are_in_those_of_their_chart() -> None:
+    """Where Helm reads them when it installs the chart; what the chart says of them wins."""
+    write(
+        {
+            "site/Chart.yaml": "name: site\n",
+            "site/values.yaml": "images: {a: quay.io/a:1}\nheat: {images: {tags: {b: quay.io/b:2}}}\n",
+            "site/charts/heat/Chart.yaml": "name: heat\n",
+            "site/charts/heat/values.yaml": "images: {tags: {b: quay.io/b:1, c: quay.io/c:1}}\n",
+            "site/charts/heat/charts/db/Chart.yaml": "name: db\n",
+            "site/charts/heat/charts/db/values.yaml": "images: {d: quay.io/d:1}\n",
+        }
+    )
+    heat = {"images": {"tags": {"b": "quay.io/b:2!", "c": "quay.io/c:1!"}}, "db": {"images": {"d": "quay.io/d:1!"}}}
+    assert override("site").data == {"images": {"a": "quay.io/a:1!"}, "heat": heat}
+    assert override("site/charts/heat").data["images"] == {"tags": {"b": "quay.io/b:1!", "c": "quay.io/c:1!"}}
+
+
 def test_an_environment_definition_keeps_its_sections() -> None:
     write({"env.yaml": "heat: {images: {tags: {api: quay.io/a:1}}}\nnova: {images: {tags: {api: quay.io/b:1}}}\n"})
     assert override("env.yaml").data == {
@@ -307,6 +324,55 @@ def test_an_input_is_never_replaced(capsys: Any) -> None:
     write({"d/a.yaml": "images: {a: quay.io/a:1}\n"})
     assert run(capsys, "d/a.yaml", "-o", "./d/../d/a.yaml")[0] == 2
     assert Path("d/a.yaml").read_text() == "images: {a: quay.io/a:1}\n"
+
+
+def test_what_is_read_is_never_replaced_even_without_images(capsys: Any) -> None:
+    pinned = f"images: {{a: quay.io/a@{DIGEST}}}\n"
+    files = {"heat/Chart.yaml": "name: heat\n", "heat/values.yaml": pinned, "more.yaml": "pods: 1\n"}
+    write(files)
+    Path("link.yaml").symlink_to("heat/values.yaml")
+    for output in ("heat/Chart.yaml", "more.yaml", "link.yaml"):
+        for option in ("-o", "--lock"):
+            status, out, err = run(capsys, "heat", "more.yaml", option, output)
+            assert (status, out) == (2, "")
+            assert f"{output} is read, and would be replaced (--{'lock' if option == '--lock' else 'output'})" in err
+    assert {name: Path(name).read_text() for name in files} == files
+    assert Path("link.yaml").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        (["-o", "no/out.yaml"], "--output"),
+        (["-o", "a.yaml/out.yaml"], "--output"),
+        (["-o", "d"], "--output"),
+        (["-o", "out.yaml", "--lock", "no/lock.yaml"], "--lock"),
+        (["-o", "out.yaml", "--lock", "d/../out.yaml"], "--lock"),
+        (["--lock", "d"], "--lock"),
+    ],
+)
+def test_outputs_are_looked_at_before_a_registry_is(
+    options: list[str], where: str, registry: Counts, capsys: Any
+) -> None:
+    write({"a.yaml": f"images: {{a: '{registry.host}/a:1'}}\n", "d/other": ""})
+    status, out, err = run(capsys, "a.yaml", *options, registry=registry)
+    assert (status, out, registry.asked) == (2, "", [])
+    assert f"({where})" in err
+    assert not Path("out.yaml").exists()
+
+
+def test_a_dash_is_standard_output(capsys: Any) -> None:
+    write({"a.yaml": f"images: {{a: quay.io/a@{DIGEST}}}\n"})
+    status, out, _ = run(capsys, "a.yaml", "-o", "-")
+    assert (status, yaml.safe_load(out)) == (0, {"images": {"a": f"quay.io/a@{DIGEST}"}})
+    assert [path.name for path in Path().iterdir()] == ["a.yaml"]
+
+
+def test_a_lock_that_is_compared_with_may_be_any_file(capsys: Any) -> None:
+    write({"a.yaml": f"images: {{a: quay.io/a@{DIGEST}}}\n"})
+    status, _, err = run(capsys, "a.yaml", "--check", "--lock", "a.yaml")
+    assert status == 2
+    assert "replaced" not in err
 
 
 @pytest.mark.parametrize("by", ["tag", "label:", "label:{a", "label:a}", "label:{}", "label:{a}/{b}"])

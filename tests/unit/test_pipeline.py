@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from samples import HOST, plan
 
 from diskimage_create import elements, pipeline, requirements
 from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected
-from diskimage_create.model import IMAGE, STAGES, STEPS, BuildPlan
+from diskimage_create.model import IMAGE, STAGES, STEPS, BuildPlan, Finding, Report, Status
 from diskimage_create.pipeline import BuildOptions
 from diskimage_create.store import Entry, Store, reuse, stages
 
@@ -185,3 +187,75 @@ def test_an_image_of_elements_that_have_changed_meanwhile_is_not_kept(
     pipeline._store(job, [], [], log)
     (entry,) = builds.store.entries()
     assert (entry.step, set(entry.files), entry.asked) == (IMAGE, {"log"}, job.needs.asked.replace(microsecond=0))
+
+
+# --- the boot test
+
+
+@pytest.fixture
+def stored_image(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> BuildPlan:
+    """An image that is stored, and was never booted."""
+    made = builds.plan()
+    artifact = {"type": "qcow2", "path": "old.qcow2", "sha256": "0" * 64, "bytes": 7}
+    data = {"image": {}, "artifacts": [artifact], "fingerprint": "sha256:1", "validation": None, "boot": None}
+
+    def fill(path: Path) -> None:
+        (path / "qcow2").write_text("content")
+        (path / "qcow2.json").write_text(json.dumps(data))
+        (path / "log").write_text("log\n")
+
+    needs = reuse.needs(made, STEPS, (), max_age=timedelta(), offline=True)
+    builds.store.add(IMAGE, needs.label, needs.local, {}, DAY_AGO, fill)
+    monkeypatch.setattr(pipeline.boot, "require", lambda _: None)
+    return made
+
+
+def booting(status: Status, booted: list[str]) -> Callable[..., Report]:
+    def boot(image: Path, options: pipeline.boot.BootOptions, _say: object) -> Report:
+        booted.append(image.read_text())
+        assert (options.arch, options.amphora) == ("amd64", True)
+        return Report(image, (Finding("units", "No unit failed", status, "a.service"),), 1.0)
+
+    return boot
+
+
+PROVING = replace(OFFLINE, prove=True)
+
+
+def test_a_stored_image_that_fails_its_boot_test_gets_no_name(
+    stored_image: BuildPlan, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booted: list[str] = []
+    monkeypatch.setattr(pipeline.boot, "boot", booting(Status.FAIL, booted))
+    with pytest.raises(ImageRejected, match=r"failed 1 of 1 checks\n  units: a\.service"):
+        builds.run(stored_image, PROVING)
+    assert booted == ["content"]
+    assert {path.name for path in builds.directory.glob("*amphora*")} <= {"amphora.log"}
+
+
+def test_a_stored_image_that_passes_has_it_in_its_record(
+    stored_image: BuildPlan, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booted: list[str] = []
+    monkeypatch.setattr(pipeline.boot, "boot", booting(Status.PASS, booted))
+    builds.run(stored_image, PROVING)
+    assert booted == ["content"]
+    data = json.loads((builds.directory / "amphora.qcow2.json").read_text())
+    assert (data["boot"]["ok"], data["boot"]["image"]) == (True, "amphora.qcow2")
+
+
+def test_an_image_is_booted_only_when_that_was_asked_for(
+    stored_image: BuildPlan, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booted: list[str] = []
+    monkeypatch.setattr(pipeline.boot, "boot", booting(Status.PASS, booted))
+    builds.run(stored_image)
+    assert booted == []
+    assert json.loads((builds.directory / "amphora.qcow2.json").read_text())["boot"] is None
+
+
+def test_a_host_that_cannot_boot_builds_nothing_to_be_booted(builds: Builds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.boot.process, "which", lambda _: None)
+    with pytest.raises(HostError, match="this host cannot boot an image"):
+        builds.run(builds.plan(), PROVING)
+    assert builds.made == []

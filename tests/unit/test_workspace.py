@@ -162,7 +162,7 @@ def test_a_workspace_that_never_got_a_journal_goes_when_it_is_old(tmp_path: Path
 def test_a_signal_during_the_clean_up_does_not_stop_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = process.run
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         monkeypatch.setattr(process, "run", run)
         raise Interrupted("SIGINT")
 

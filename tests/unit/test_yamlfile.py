@@ -145,12 +145,29 @@ def test_a_key_that_overrides_a_merged_one_is_there_once(tmp_path: Path) -> None
 
 def test_a_file_of_several_documents(tmp_path: Path) -> None:
     path = tmp_path / "several.yaml"
-    path.write_text("---\na: 1\n---\n---\nb: 2\n...\n")
-    documents = yamlfile.read_all(path)
+    documents = yamlfile.parse_all(path, "---\na: 1\n---\n---\nb: 2\n...\n")
     assert [each.data for each in documents] == [{"a": 1}, {"b": 2}]
     assert documents[1].where("b") == f"{path}:5"
-    path.write_text("a: %x\n---\nb: 2\n")
-    assert [each.data for each in yamlfile.read_all(path, lambda text: text.replace("%", "p"))] == [
-        {"a": "px"},
-        {"b": 2},
+
+
+def test_a_key_that_is_there_twice_in_what_is_merged(tmp_path: Path) -> None:
+    path = tmp_path / "merged.yaml"
+    path.write_text("base: &base\n  x: 1\n  x: 2\nown: {<<: *base}\nother: {<<: {y: 1, y: 2}}\n")
+    found = yamlfile.read(path).repeated
+    assert [(line, message) for line, message, _ in found] == [
+        (3, "key 'x' is there twice"),
+        (5, "key 'y' is there twice"),
     ]
+
+
+def test_a_mark_at_the_beginning_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "mark.txt"
+    path.write_bytes(b"\xef\xbb\xbfa: 1\n")
+    assert yamlfile.text_of(path) == "a: 1\n"
+
+
+def test_bytes_are_counted_and_nothing_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_text("# " + "\N{EURO SIGN}" * (6 * 2**20))
+    with pytest.raises(InputError, match="16 MiB"):
+        yamlfile.text_of(path)

@@ -22,6 +22,7 @@ COMMANDS = MappingProxyType(
         "build": "Plan, build, check and record images. The default command.",
         "plan": "Show what would be built, and with what.",
         "validate": "Check an image through a read-only mount.",
+        "boot": "Boot an image in QEMU and check it from outside; an amphora under traffic.",
         "elements": "List, show, draw and check elements.",
         "images": "Check, pin and mirror the container images that charts and other files name.",
         "values": "Values of OpenStack-Helm's charts: split, amphora.",
@@ -147,14 +148,17 @@ def _open_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def stop_on_signals() -> None:
-    """The first signal ends the build through its clean-up; further ones do not disturb that."""
+def stop_on_signals(outcome: str = "everything is unmounted and removed") -> None:
+    """The first signal ends the work through its clean-up; further ones do not disturb that.
+
+    :param outcome: what is so then, for the user
+    """
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
         for each in signals:
             signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(f"interrupted by {signal.Signals(signum).name}: everything is unmounted and removed")
+        raise Interrupted(f"interrupted by {signal.Signals(signum).name}: {outcome}")
 
     for each in signals:
         signal.signal(each, interrupt)

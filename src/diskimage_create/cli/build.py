@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diskimage_create.cli import CONTEXT, options, report_error, stop_on_signals, version_option
-from diskimage_create.errors import DiskImageError, Interrupted, Problem
+from diskimage_create.errors import DiskImageError, InputError, Interrupted, Problem
 
 if TYPE_CHECKING:
     from diskimage_create.model import BuildPlan
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @options.image_options
 @version_option
 @click.option("--no-validate", is_flag=True, help="Do not check the image.")
+@click.option("--prove", is_flag=True, help="Boot it before it gets its name; an amphora under traffic.")
 @click.option("--refresh", is_flag=True, help="Use nothing that is stored.")
 @click.option("--no-store", is_flag=True, help="Use nothing that is stored, and store nothing.")
 @click.option("--offline", is_flag=True, help="Use what is stored without asking the network whether it still fits.")
@@ -34,6 +35,7 @@ def build(
     /,
     no_validate: bool,
     keep_failed: bool,
+    prove: bool,
     refresh: bool,
     no_store: bool,
     offline: bool,
@@ -69,13 +71,33 @@ def build(
         offline=offline,
         max_age=trusted,
         why=why,
+        prove=prove,
     )
     requests = options.requests(ctx, image, problems)
     plans = prepare_all(requests, to_build=True, problems=problems)
+    if prove:
+        _refuse_unbootable(plans)
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         click.echo(f"note: {note}", err=True)
     stop_on_signals()
     return _build_all(zip(requests, plans, strict=True), how)
+
+
+def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
+    """Refuse to prove what cannot be booted.
+
+    :raises InputError: names every such image
+    """
+    from diskimage_create.boot import DRIVERS
+
+    problems = [
+        Problem(f"{plan.spec.output.name}: {', '.join(plan.spec.types)} does not boot by itself", "--prove", hint)
+        for plan in plans
+        if not set(DRIVERS) & set(plan.spec.types)
+        for hint in (f"build {', '.join(DRIVERS)} too, or leave --prove out",)
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def _build_all(jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -153,12 +154,12 @@ def _unwritable(output: Path | None, report: Path | None, inputs: Sequence[Path]
         if path is None:
             continue
         try:
-            files.complain(path, option)
+            files.refuse_unwritable(path, option)
         except InputError as error:
             yield from error.problems
         if path.resolve() in read:
             yield Problem(f"{path} is what is read", option, "name another file")
-    if output and files.backup_of(output).is_dir():
+    if output and os.path.isdir(files.backup_of(output)):
         yield Problem(f"{files.backup_of(output)} is a directory", "--output-env-file", "name another file")
     if output and report and report.resolve() in (output.resolve(), files.backup_of(output).resolve()):
         yield Problem("it is what --output-env-file writes, too", "--report", "name another file")

@@ -24,7 +24,7 @@ output_option = click.option(
     type=click.Path(path_type=Path),
     metavar="FILE",
     allow_from_autoenv=False,
-    help="Write the override there.  [print it]",
+    help="Write the override there; - prints it.  [print it]",
 )
 
 
@@ -83,9 +83,12 @@ def pin(
     digest_only = reference_format == "digest"
     template = pinning.template_of(by, digest_only=digest_only)
     selection = selecting.select(paths)
-    selecting.refuse_to_replace(selection, output, lock)
     known = pinning.read_lock(lock or Path(_LOCK)) if check else {}
+    output = _file(output)
     lock = lock or (Path(_LOCK) if output else None)
+    if not check:
+        selecting.check_outputs(selection, {"--output": output, "--lock": lock})
+    stop_on_signals("nothing is written")
     with Registries(access(registry), _CONNECTIONS) as registries:
         looked = pinning.look_up(selection.uses(), registries, template)
     error = looked.error(selection)
@@ -96,7 +99,7 @@ def pin(
     override = pinning.override(looked, selection, digest_only=digest_only)
     _put(pinning.override_text(override), output)
     if lock:
-        _put(pinning.lock_text(looked.pins), lock)
+        _put(pinning.lock_text(looked.pins), lock, "--lock")
     _tell(selection, override)
     if error:
         raise error
@@ -155,7 +158,8 @@ def mirror(
     from diskimage_create.helm import mirroring, selecting
 
     selection = selecting.select(paths)
-    selecting.refuse_to_replace(selection, output)
+    output = None if dry_run else _file(output)
+    selecting.check_outputs(selection, {"--output": output})
     allowed = access(registry)
     target = mirroring.target(to, keep_host=layout == "keep-host")
     plan = mirroring.plan(selection, target, respect_exclude=respect_exclude)
@@ -165,7 +169,7 @@ def mirror(
             click.echo(f"would copy {move.source} to {move.destination}", err=True)
     else:
         _copy(plan, allowed, jobs)
-    _put(emitted.text, None if dry_run else output)
+    _put(emitted.text, output)
     _tell_rest(selection, emitted.override)
     if emitted.left:
         raise Findings(mirroring.unpatched(emitted.left, plan.names))
@@ -175,34 +179,42 @@ def mirror(
 def _copy(plan: Plan, allowed: Access, jobs: int) -> None:
     from collections import Counter
 
+    from diskimage_create.findings import counted
     from diskimage_create.helm import mirroring
     from diskimage_create.progress import transfers
     from diskimage_create.registries import Registries
 
-    stop_on_signals()
+    stop_on_signals("no override is written, and what was copied stays")
     with Registries(allowed) as registries, transfers(len(plan.moves)) as display:
         copied = mirroring.copy(plan, registries, jobs, display)
     counts = Counter(str(each.status) for each in copied)
-    click.echo(f"{counts['copied']} images copied, {counts['present']} were there already", err=True)
+    click.echo(f"{counted(counts['copied'], 'image')} copied, {counts['present']} were there already", err=True)
 
 
 def _tell_drift(lines: list[str], error: Exception | None, checked: int) -> int:
+    from diskimage_create.findings import counted
+
     for line in lines:
         click.echo(line)
-    click.echo(f"{checked} images looked up, {len(lines)} not as in the lock", err=True)
+    click.echo(f"{counted(checked, 'image')} looked up, {len(lines)} not as in the lock", err=True)
     if error:
         raise error
     return 1 if lines else 0
 
 
-def _put(text: str, output: Path | None) -> None:
+def _file(output: Path | None) -> Path | None:
+    """The file to write; None for ``-``, standard output."""
+    return None if output == Path("-") else output
+
+
+def _put(text: str, output: Path | None, option: str = "--output") -> None:
     """Print it, or write a file that is never there half-written."""
     from diskimage_create.files import write
 
     if output is None:
         click.echo(text, nl=False)
         return
-    write(output, text)
+    write(output, text, option)
     click.echo(f"wrote {output}", err=True)
 
 

@@ -43,15 +43,15 @@ def registry_options(function: Function) -> Function:
 def access(values: Mapping[str, Any]) -> Access:
     """What the options, and the host, say about registries.
 
-    :raises InputError: a file cannot be read
+    :raises InputError: a file cannot be read, or is not what it should be
     """
-    from diskimage_create.errors import InputError, Problem
+    from diskimage_create.certificates import authorities
     from diskimage_create.registries import Access
     from diskimage_create.registries.access import host_credentials
 
     certificates: Path | None = values["registry_ca"]
-    if certificates and not os.access(certificates, os.R_OK):
-        raise InputError([Problem(f"{certificates} cannot be read", "--registry-ca")])
+    if certificates:
+        authorities([certificates], "--registry-ca")
     environ = dict(os.environ)
     if values["authfile"]:
         environ["REGISTRY_AUTH_FILE"] = str(values["authfile"])

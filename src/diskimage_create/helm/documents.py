@@ -81,7 +81,7 @@ class Reading:
             elif isinstance(item, list):
                 self._items(item, (*place, index))
 
-    def _list(self, data: list[Any], place: Place) -> None:
+    def _list(self, data: list[Any], place: Place, chart: str | None = None) -> None:
         """A list of references, or TripleO's of mappings that have an ``imagename``."""
         for index, item in enumerate(data):
             here = (*place, index)
@@ -91,7 +91,7 @@ class Reading:
             elif isinstance(item, dict):
                 self._mapping(item, here)
             elif isinstance(item, str):
-                self._add(item, here, Kind.LIST, str(index))
+                self._add(item, here, Kind.LIST, str(index), chart)
 
     def _is_section(self, value: dict[str, Any], place: Place) -> bool:
         """Whether these are images of a chart: at the top, or in a chart's part of a file for several."""
@@ -106,18 +106,21 @@ class Reading:
 
     def _section(self, value: dict[str, Any], place: Place) -> None:
         chart = placeholders.unmask(str(place[-2])) if len(place) > 1 else self._chart
-        layout = Layout.TAGS if "tags" in value else Layout.FLAT
+        layout = Layout.TAGS if "tags" in value and isinstance(value["tags"], dict | None) else Layout.FLAT
         within = (*place, "tags") if layout is Layout.TAGS else place
-        entries = (value["tags"] if layout is Layout.TAGS else value) or {}
-        if not isinstance(entries, dict):
-            entries = {}
         keys = []
-        for key, text in entries.items():
-            if layout is Layout.FLAT and (key in (PULL_POLICY, _LOCAL_REGISTRY) or isinstance(text, (dict, list))):
+        for key, entry in ((value["tags"] or {}) if layout is Layout.TAGS else value).items():
+            here = (*within, key)
+            if layout is Layout.FLAT and key in (PULL_POLICY, _LOCAL_REGISTRY):
                 continue
-            keys.append(self._word(key, (*within, key)))
-            if text is not None:
-                self._add(text, (*within, key), Kind.VALUES, key, chart)
+            if layout is Layout.TAGS or not isinstance(entry, dict | list):
+                keys.append(self._word(key, here))
+            if layout is Layout.FLAT and isinstance(entry, dict):
+                self._mapping(entry, here)
+            elif layout is Layout.FLAT and isinstance(entry, list):
+                self._list(entry, here, chart)
+            elif entry is not None:
+                self._add(entry, here, Kind.VALUES, key, chart)
         policy = self._policy(value, (*place, PULL_POLICY), chart)
         excluded = self._excluded(value.get(_LOCAL_REGISTRY), (*place, _LOCAL_REGISTRY))
         file, line = self._document.path, self._document.line(place)

@@ -118,8 +118,6 @@ class Plan:
     """In the order of the sources"""
     names: Mapping[Used, str]
     """The new reference of each image, of those that were there already too"""
-    excluded: tuple[Used, ...]
-    """Images that a chart does not want from a local registry"""
 
 
 def plan(selection: Selection, to: Target, *, respect_exclude: bool = False) -> Plan:
@@ -128,7 +126,7 @@ def plan(selection: Selection, to: Target, *, respect_exclude: bool = False) -> 
     :param respect_exclude: leave out what ``local_registry.exclude`` of a chart names
     :raises InputError: two images would get one name, or a name would be none
     """
-    excluded = tuple(_excluded(selection)) if respect_exclude else ()
+    excluded = frozenset(_excluded(selection)) if respect_exclude else frozenset()
     wanted = [image for image in selection.images if image not in excluded]
     names: dict[Used, Reference] = {}
     problems = []
@@ -141,7 +139,7 @@ def plan(selection: Selection, to: Target, *, respect_exclude: bool = False) -> 
     problems += _clashes(moves)
     if problems:
         raise InputError(problems)
-    return Plan(moves, {image: str(name) for image, name in names.items()}, excluded)
+    return Plan(moves, {image: str(name) for image, name in names.items()})
 
 
 def _excluded(selection: Selection) -> Iterator[Used]:
@@ -155,11 +153,12 @@ def _moves(names: Mapping[Used, Reference], to: Target) -> Iterator[Move]:
     users: dict[tuple[Reference, Reference], list[Used]] = {}
     for image, name in names.items():
         if not to.has(full(image)):
-            users.setdefault((full(image), name), []).append(image)
-    for (source, name), images in sorted(users.items(), key=lambda entry: str(entry[0][0])):
-        # A tag may be of another image by now; a digest cannot be.
-        by_digest = replace(source, tag=None) if source.digest else source
-        yield Move(by_digest, name.tagged(name.tag or _tag_of(name.digest)), tuple(images))
+            source = full(image)
+            # A tag may be of another image by now; a digest cannot be.
+            source = replace(source, tag=None if source.digest else source.tag or _tag_of(None))
+            users.setdefault((source, name.tagged(name.tag or _tag_of(name.digest))), []).append(image)
+    for (source, destination), images in sorted(users.items(), key=lambda entry: tuple(map(str, entry[0]))):
+        yield Move(source, destination, tuple(images))
 
 
 def _tag_of(digest: str | None) -> str:

@@ -139,5 +139,7 @@ class Found:
     """Those of sections, and those of containers"""
     charts: tuple[Chart, ...]
     """Charts that were asked for, and those that files which were asked for belong to"""
+    files: tuple[Path, ...]
+    """Absolute paths of all that was read, whether it names images or not"""
     problems: tuple[Problem, ...]
     """Files that cannot be read, and keys that are there twice"""

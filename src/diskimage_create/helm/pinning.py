@@ -12,7 +12,7 @@ from diskimage_create import yamlfile
 from diskimage_create.errors import Findings, InputError, Problem, Problems, RemoteError, RemoteProblems
 from diskimage_create.helm import selecting
 from diskimage_create.helm.model import Kind
-from diskimage_create.helm.selecting import Override, Selection, full, keys, where
+from diskimage_create.helm.selecting import Override, Selection, full, keys
 from diskimage_create.helm.writing import as_yaml
 from diskimage_create.references import Reference
 from diskimage_create.registries import NotFound, Registries, labels
@@ -55,7 +55,7 @@ class Looked:
         problems = []
         for reference, failure in self.failures.items():
             message = f"{failure.message}, for {keys(uses[reference])}"
-            problems.append(Problem(message, where(uses[reference][0]), failure.hint))
+            problems.append(Problem(message, hint=failure.hint))
         if not problems:
             return None
         unknown = all(isinstance(failure, NotFound) for failure in self.failures.values())

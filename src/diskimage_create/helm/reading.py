@@ -66,11 +66,16 @@ class _Reader:
             for place, chart in self.charts.items()
         )
         return Found(
-            tuple(self.images), tuple(self.sections), tuple(self.policies), tuple(charts), tuple(self.problems)
+            tuple(self.images),
+            tuple(self.sections),
+            tuple(self.policies),
+            tuple(charts),
+            (*sorted(self.seen), *(place / name for place in self.charts for name in (_CHART, _VALUES))),
+            tuple(self.problems),
         )
 
     def read(self, path: Path) -> None:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # Path.is_dir() raises what it may not look at
             self._file(path)
             return
         files, charts = _below(path, self._unreadable)
@@ -95,11 +100,11 @@ class _Reader:
     def _defaults(self, chart: Chart) -> tuple[Section, ...]:
         """The sections of a chart's values, read if nobody asked for them."""
         path = chart.directory / _VALUES
-        if _absolute(path) in self.values or not path.is_file():
+        if _absolute(path) in self.values or not os.path.isfile(path):
             return self.values.get(_absolute(path), ())
         other = _Reader()
         try:
-            other._yaml(path, chart.name)
+            other._yaml(path, yamlfile.text_of(path), chart.name)
         except InputError as error:
             self.problems += error.problems
         return tuple(other.sections)
@@ -111,19 +116,20 @@ class _Reader:
         self.seen.add(place)
         belongs = self._belongs(path)
         try:
+            text = yamlfile.text_of(path)  # once: a pipe has it no second time
             if belongs.template is not None:
-                self._template(path, belongs)
-            elif path.suffix in _YAML or _is_yaml(path):
-                self._yaml(path, belongs.name)
+                self._template(path, text, belongs)
+            elif path.suffix in _YAML or _is_yaml(text):
+                self._yaml(path, text, belongs.name)
             else:
-                self._lines(path)
+                self._lines(path, text)
         except InputError as error:
             self.problems += error.problems
 
     def _belongs(self, path: Path) -> _File:
         """The chart of a file: the directory with a Chart.yaml that it is in, or the name in ``values_overrides``."""
         for directory in path.parents if path.is_absolute() else _absolute(path).parents:
-            if (chart := self.charts.get(directory)) or (directory / _CHART).is_file():
+            if (chart := self.charts.get(directory)) or os.path.isfile(directory / _CHART):
                 relative = _absolute(path).relative_to(directory).parts
                 chart = chart or self._chart(directory, complete=False)
                 below = relative[1:-1] if relative[0] == _TEMPLATES else None
@@ -131,11 +137,11 @@ class _Reader:
         parent = path.parent
         return _File(name=parent.name if parent.parent.name == _OVERRIDES else None)
 
-    def _yaml(self, path: Path, chart: str | None) -> None:
-        """:raises InputError: the file cannot be read, or is no YAML"""
+    def _yaml(self, path: Path, text: str, chart: str | None) -> None:
+        """:raises InputError: the text is no YAML"""
         self.values[_absolute(path)] = ()
         sections: list[Section] = []
-        for number, document in enumerate(yamlfile.read_all(path, placeholders.mask)):
+        for number, document in enumerate(yamlfile.parse_all(path, placeholders.mask(text))):
             for line, message, hint in document.repeated:
                 self.problems.append(Problem(message, f"{path}:{line}", hint))
             reading = Reading(document, chart, number)
@@ -145,22 +151,18 @@ class _Reader:
         self.sections += sections
         self.values[_absolute(path)] = tuple(sections)
 
-    def _template(self, path: Path, belongs: _File) -> None:
-        """:raises InputError: the file cannot be read"""
-        template = templates.read(path, belongs.template or ())
+    def _template(self, path: Path, text: str, belongs: _File) -> None:
+        template = templates.read(path, text, belongs.template or ())
         self.images += templates.images(template, belongs.name)
         if belongs.chart:
             self.templates.setdefault(_absolute(belongs.chart.directory), []).append(template)
 
-    def _lines(self, path: Path) -> None:
-        """A list of references: one a line, comments begin with ``#``.
-
-        :raises InputError: the file cannot be read
-        """
-        for number, line in enumerate(yamlfile.text_of(path).splitlines(), 1):
-            text = line.partition("#")[0].strip()
-            if text:
-                self.images.append(used(text, path, number, Kind.LIST, str(number)))
+    def _lines(self, path: Path, text: str) -> None:
+        """A list of references: one a line, comments begin with ``#``."""
+        for number, line in enumerate(text.split("\n"), 1):
+            name = line.partition("#")[0].strip()
+            if name:
+                self.images.append(used(name, path, number, Kind.LIST, str(number)))
 
 
 def _absolute(path: Path) -> Path:
@@ -177,12 +179,9 @@ def _name(path: Path) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _is_yaml(path: Path) -> bool:
-    """Whether the first line that says something is one of YAML.
-
-    :raises InputError: the file cannot be read
-    """
-    lines = (line.strip() for line in yamlfile.text_of(path).splitlines())
+def _is_yaml(text: str) -> bool:
+    """Whether the first line that says something is one of YAML."""
+    lines = (line.strip() for line in text.splitlines())
     first = next((line for line in lines if line and not line.startswith("#")), "")
     return _YAML_LINE.match(first) is not None
 

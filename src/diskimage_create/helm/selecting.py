@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create.errors import InputError, Problem
+from diskimage_create.files import refuse_unwritable
 from diskimage_create.helm import reading
 from diskimage_create.helm.model import Found, Kind, Used
 from diskimage_create.references import Reference
@@ -16,6 +17,8 @@ from diskimage_create.yamlfile import Place
 
 _VALUES = "values.yaml"
 _OVERRIDES = "values_overrides"
+#: Where a chart keeps the charts that it is made of (https://helm.sh/docs/chart_template_guide/subcharts_and_globals/)
+_SUBCHARTS = "charts"
 _PARAMETERS = "parameter_defaults"
 
 
@@ -63,22 +66,31 @@ def select(paths: Sequence[Path]) -> Selection:
         raise InputError(problems)
     images = tuple(image for image in found.images if image.reference is not None)
     unfinished = tuple(image for image in found.images if image.unfinished)
-    named = {_absolute(path): number for number, path in enumerate(paths) if not path.is_dir()}
+    named = {_absolute(path): number for number, path in enumerate(paths) if not os.path.isdir(path)}
     charts = {_absolute(chart.directory): chart.name for chart in found.charts}
     return Selection(found, images, unfinished, named, charts)
 
 
-def refuse_to_replace(selection: Selection, *outputs: Path | None) -> None:
-    """Files that are read are never written.
+def check_outputs(selection: Selection, outputs: Mapping[str, Path | None]) -> None:
+    """Look at the files that are to be written, before anything is asked or copied.
 
-    :raises InputError: an output is one of them
+    :param outputs: by the option that names them
+    :raises InputError: one is read, is another one of them, or cannot be written
     """
-    files = {_absolute(image.file) for image in selection.found.images}
-    problems = [
-        Problem(f"{output} is read, and would be replaced", "--output", "name another file")
-        for output in outputs
-        if output and _absolute(output) in files
-    ]
+    taken = {os.path.realpath(file): "is read, and would be replaced" for file in selection.found.files}
+    problems: list[Problem] = []
+    for option, output in outputs.items():
+        if output is None:
+            continue
+        place = os.path.realpath(output)
+        if place in taken:
+            problems.append(Problem(f"{output} {taken[place]}", option, "name another file"))
+            continue
+        taken[place] = "is to be written twice"
+        try:
+            refuse_unwritable(output, option)
+        except InputError as error:
+            problems += error.problems
     if problems:
         raise InputError(problems)
 
@@ -122,7 +134,9 @@ def override(selection: Selection, replaced: Mapping[Used, str], kinds: Iterable
     :raises InputError: two files that nobody named say different things of one place
     """
     chosen = [image for image in selection.images if image in replaced and _counts(image, selection)]
-    chosen.sort(key=lambda image: selection.named.get(_absolute(image.file), -1))
+    below = {image.file: _below(image.file, selection.charts) for image in chosen}
+    # What a chart says of a sub-chart's values comes after the sub-chart's own, and wins.
+    chosen.sort(key=lambda image: (selection.named.get(_absolute(image.file), -1), -len(below[image.file])))
     patched = [image for image in chosen if image.kind in kinds and _patchable(image.place)]
     owners = {image: _owner(image.file, selection.charts) for image in patched}
     several = len(set(owners.values())) > 1
@@ -130,8 +144,10 @@ def override(selection: Selection, replaced: Mapping[Used, str], kinds: Iterable
     tree: dict[str, Any] = {}
     said: dict[Place, Used] = {}
     for image, owner in owners.items():
-        place: Place = (owner, *image.place) if several and owner else image.place
-        problems += _clash(said.get(place), image, replaced, selection)
+        place: Place = (*([owner] if several and owner else []), *below[image.file], *image.place)
+        earlier = said.get(place)
+        if earlier and len(below[earlier.file]) == len(below[image.file]):
+            problems += _clash(earlier, image, replaced, selection)
         said[place] = image
         _put(tree, place, replaced[image])
     if problems:
@@ -157,9 +173,26 @@ def _owner(file: Path, charts: Mapping[Path, str]) -> str | None:
     """The chart that a file's values are for; None: the file's top level may be for several."""
     place = _absolute(file)
     home = _home(place, charts)
+    while home is not None and (parent := _parent(home, charts)):
+        home = parent
     if home is not None:
         return charts[home]
     return place.parent.name if place.parent.parent.name == _OVERRIDES else None
+
+
+def _below(file: Path, charts: Mapping[Path, str]) -> tuple[str, ...]:
+    """The keys that values of a sub-chart have in those of the chart that it is in; nothing for any other file."""
+    home = _home(_absolute(file), charts)
+    names: tuple[str, ...] = ()
+    while home is not None and (parent := _parent(home, charts)):
+        home, names = parent, (charts[home], *names)
+    return names
+
+
+def _parent(home: Path, charts: Mapping[Path, str]) -> Path | None:
+    """The directory of the chart whose ``charts/`` a chart is in."""
+    above = home.parent.parent
+    return above if home.parent.name == _SUBCHARTS and above in charts else None
 
 
 def _home(file: Path, charts: Mapping[Path, str]) -> Path | None:
@@ -174,8 +207,8 @@ def _homeless(owners: Mapping[Used, str | None]) -> Iterator[Problem]:
             yield Problem(f"{key(image)} is of no chart, and other files are", where(image), hint)
 
 
-def _clash(earlier: Used | None, image: Used, replaced: Mapping[Used, str], selection: Selection) -> list[Problem]:
-    if earlier is None or earlier.file == image.file or replaced[earlier] == replaced[image]:
+def _clash(earlier: Used, image: Used, replaced: Mapping[Used, str], selection: Selection) -> list[Problem]:
+    if earlier.file == image.file or replaced[earlier] == replaced[image]:
         return []
     if _absolute(image.file) in selection.named:
         return []

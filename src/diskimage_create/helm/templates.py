@@ -10,7 +10,6 @@ from diskimage_create.helm import placeholders
 from diskimage_create.helm.documents import used
 from diskimage_create.helm.model import Kind, Template, Used
 from diskimage_create.references import InvalidReference, parse
-from diskimage_create.yamlfile import text_of
 
 _COMMENT = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}", re.DOTALL)
 _YAML_COMMENT = re.compile(r"^[ \t]*#.*", re.MULTILINE)
@@ -22,13 +21,13 @@ _END_OF_LINE_COMMENT = re.compile(r"\s+#.*")
 _NO_MANIFESTS = ("bin", "etc")
 
 
-def read(path: Path, below: tuple[str, ...] = ()) -> Template:
+def read(path: Path, text: str, below: tuple[str, ...] = ()) -> Template:
     """A template.
 
+    :param text: its content
     :param below: the directories between ``templates`` and the file
-    :raises InputError: it cannot be read
     """
-    text = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text_of(path))
+    text = _COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     code = _YAML_COMMENT.sub("", text)
     partial = path.name.startswith("_") or path.suffix == ".tpl" or any(each in _NO_MANIFESTS for each in below)
     return Template(path, partial, code)

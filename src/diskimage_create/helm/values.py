@@ -7,6 +7,7 @@ A section is written as it was read: text stays text, and numbers keep their spe
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import yaml
 
 from diskimage_create import yamlfile
 from diskimage_create.errors import Findings, InputError, Problem
-from diskimage_create.files import write_all
+from diskimage_create.files import TEMPORARY, write_all
 from diskimage_create.yamlfile import Document
 
 #: The section that is for all charts, and the key that charts find it under
@@ -41,6 +42,8 @@ class Split:
 
     texts: Mapping[str, str]
     """By the file's name, in the order of the charts in the definition"""
+    source: Path
+    """The definition"""
 
 
 def split(path: Path, *, umbrella: bool = False, charts: Path | None = None) -> Split:
@@ -60,8 +63,8 @@ def split(path: Path, *, umbrella: bool = False, charts: Path | None = None) -> 
     head = f"{_OURS}of {path.name}: change that, not this.\n"
     if umbrella:
         whole = _mapping((_text(chart), section) for chart, section in sections.items())
-        return Split({UMBRELLA: head + _written(whole)})
-    return Split({f"{chart}.yaml": head + _written(section) for chart, section in sections.items()})
+        return Split({UMBRELLA: head + _written(whole)}, path)
+    return Split({f"{chart}.yaml": head + _written(section) for chart, section in sections.items()}, path)
 
 
 def write(parts: Split, directory: Path, *, force: bool = False) -> list[Path]:
@@ -71,14 +74,22 @@ def write(parts: Split, directory: Path, *, force: bool = False) -> list[Path]:
     :returns: the files
     :raises InputError: there are files of others, or it cannot be written there
     """
-    there = _entries(directory, "--output") if directory.is_dir() else []
+    there = _entries(directory, "--output") if os.path.isdir(directory) else []
+    there = [entry for entry in there if not entry.name.startswith(TEMPORARY)]  # of a run that was killed
     ours = {entry.name for entry in there if _is_ours(entry)}
+    if same := [name for name in (*parts.texts, *ours) if _are_one(directory / name, parts.source)]:
+        what = f"{directory / same[0]} is the definition, and would be replaced or removed"
+        raise InputError([Problem(what, "--output", "name another directory")])
     others = [entry.name for entry in there if entry.name not in ours]
     if others and not force:
         hint = "name an empty directory, or use --force: files of the same names are replaced, the others stay"
         raise InputError([Problem(f"{directory} has files that are not of 'values split': {_some(others)}", hint=hint)])
     write_all(directory, parts.texts, obsolete=sorted(ours - parts.texts.keys()))
     return [directory / name for name in parts.texts]
+
+
+def _are_one(path: Path, source: Path) -> bool:
+    return os.path.exists(path) and os.path.samefile(path, source)
 
 
 def _entries(directory: Path, option: str) -> list[Path]:

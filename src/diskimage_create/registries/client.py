@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from diskimage_create.errors import Interrupted, RemoteError
@@ -193,18 +194,34 @@ class Registries:
             return sorted(self._host(host).list_repos())
 
     def all_of(self, ask: Callable[[_Asked], _Answer], items: Iterable[_Asked]) -> dict[_Asked, _Answer | RemoteError]:
-        """Ask for many things at once, each of them once; what a registry refuses is in the place of its answer."""
-        from concurrent.futures import ThreadPoolExecutor
+        """Ask for many things at once, each of them once; what a registry refuses is in the place of its answer.
 
-        def one(item: _Asked) -> _Answer | RemoteError:
-            try:
-                return ask(item)
-            except RemoteError as error:
-                return error
-
+        :raises Interrupted: nothing more is asked, and nobody waits for a registry that does not answer
+        """
         wanted = list(dict.fromkeys(items))
-        with ThreadPoolExecutor(self._connections) as pool, self.stopping(pool):
-            return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        waiting: SimpleQueue[_Asked] = SimpleQueue()
+        answers: SimpleQueue[tuple[_Asked, _Answer | BaseException]] = SimpleQueue()
+        for item in wanted:
+            waiting.put(item)
+
+        def work() -> None:
+            with suppress(Empty):
+                while not self._stopped.is_set():
+                    item = waiting.get_nowait()
+                    try:
+                        answers.put((item, ask(item)))
+                    except BaseException as error:
+                        answers.put((item, error))
+
+        # Unlike those of an executor, these threads are not waited for when the program ends.
+        for _ in range(min(self._connections, len(wanted))):
+            threading.Thread(target=work, daemon=True).start()
+        try:
+            found = dict(answers.get() for _ in wanted)
+        except (Interrupted, KeyboardInterrupt):
+            self._stopped.set()
+            raise
+        return {item: _answer(found[item]) for item in wanted}
 
     @contextmanager
     def stopping(self, pool: Executor) -> Iterator[None]:
@@ -300,6 +317,12 @@ class Registries:
         # dxf makes a session of its own that knows no retries, and has no way to be given one.
         base._sessions = [kept]
         return base
+
+
+def _answer(answer: _Answer | BaseException) -> _Answer | RemoteError:
+    if isinstance(answer, BaseException) and not isinstance(answer, RemoteError):
+        raise answer
+    return answer
 
 
 def _in_repository(repository: DXF, access: Access, host: str, name: str) -> DXF:

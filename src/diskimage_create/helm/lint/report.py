@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from diskimage_create import findings
-from diskimage_create.findings import Severity
+from diskimage_create.findings import Severity, visible
 from diskimage_create.helm.lint.model import RULES, Finding
 
 _PAGE = """\
@@ -18,6 +18,8 @@ Written by `scripts/update-lint-rules` from the rules' own explanations: change 
 
 Errors make the exit code 1; warnings do so with `--strict`.
 """
+#: Columns of a terminal that is too small for a table
+_NARROW = 60
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.HINT: "cyan"}
 
 
@@ -27,22 +29,20 @@ def as_text(found: Iterable[Finding]) -> str:
     for each in found:
         where = f"{each.broken.file}:{each.broken.line}"
         place = f" ({each.place})" if each.place else ""
-        lines.append(f"{where}: {each.rule.id} {each.rule.severity}: {_line(each.broken.message)}{place}")
+        lines.append(visible(f"{where}: {each.rule.id} {each.rule.severity}: {each.broken.message}{place}"))
     return "\n".join(lines)
 
 
-def _line(text: str) -> str:
-    """A text on one line: names may have line breaks."""
-    return " ".join(text.split())
-
-
 def print_table(found: Sequence[Finding]) -> None:
-    """A table for a terminal, grouped by chart."""
+    """A table for a terminal, grouped by chart; lines where it is too narrow for columns."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
+    if console.width < _NARROW:
+        console.print(Text(as_text(found)))
+        return
     ordered = sorted(found, key=lambda each: each.broken.chart or "")  # those without a chart first
     for chart, group in groupby(ordered, key=lambda each: each.broken.chart):
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -51,12 +51,12 @@ def print_table(found: Sequence[Finding]) -> None:
         table.add_column(overflow="fold", ratio=2)
         table.add_column(overflow="fold", ratio=3)
         for each in group:
-            where = Text(f"{each.broken.file}:{each.broken.line}")
+            where = Text(visible(f"{each.broken.file}:{each.broken.line}"))
             if each.place:
-                where.append(f"\n{each.place}", style="dim")
+                where.append(f"\n{visible(each.place)}", style="dim")
             severity = Text(each.rule.severity.value, style=_COLOURS[each.rule.severity])
-            table.add_row(each.rule.id, severity, where, Text(_line(each.broken.message)))
-        console.print(Text(chart or "no chart", style="bold"))
+            table.add_row(each.rule.id, severity, where, Text(visible(each.broken.message)))
+        console.print(Text(visible(chart or "no chart"), style="bold"))
         console.print(table)
 
 

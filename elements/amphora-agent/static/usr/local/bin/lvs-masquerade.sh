@@ -27,7 +27,8 @@ case "$action" in
     *) usage ;;
 esac
 
-# One table per interface: deleting it takes back exactly what was added.
+# One table per interface: deleting it takes back exactly what was added. (A chain cannot be called masquerade: that is a
+# word of the language.)
 with_nftables() {
     table="octavia-$2-$interface"
     if nft list table "$family" "$table" > /dev/null 2>&1; then
@@ -48,7 +49,7 @@ with_nftables() {
     fi
     nft -f - << EOF
 table $family $table {
-    chain masquerade {
+    chain postrouting {
         type nat hook postrouting priority srcnat;
         oifname "$interface" meta l4proto { udp, sctp } masquerade
     }

@@ -1,0 +1,247 @@
+"""The machine that an image is booted in: QEMU, on an overlay, with networks that end on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diskimage_create import process
+from diskimage_create.boot import guest
+from diskimage_create.boot.console import Console, followed
+from diskimage_create.boot.firmware import Uefi
+from diskimage_create.errors import HostError, InputError, Problem
+
+LOOPBACK = "127.0.0.1"
+#: How long a guest gets to print its first word where KVM works. It takes a tenth of a second.
+_KVM_PATIENCE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class System:
+    """A kind of machine."""
+
+    name: str
+    """QEMU's name of the architecture"""
+    machine: str
+    cpu: str | None
+    package: str
+    """Debian's, that has it"""
+
+
+#: Debian's name of an architecture -> machine
+SYSTEMS: Mapping[str, System] = {
+    "amd64": System("x86_64", "q35", "max", "qemu-system-x86"),
+    "i386": System("i386", "q35", "max", "qemu-system-x86"),
+    "arm64": System("aarch64", "virt", "max", "qemu-system-arm"),
+    "armhf": System("arm", "virt", "max", "qemu-system-arm"),
+    "ppc64el": System("ppc64", "pseries", None, "qemu-system-ppc"),
+}
+_ALIASES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64el"}
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A TCP port of this host's loopback that leads to one in the guest."""
+
+    host_port: int
+    guest_port: int
+    guest_address: str = ""
+    """Empty: the first that DHCP hands out"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network card, on a network that QEMU itself makes (slirp). Its host, .2, is this host's loopback."""
+
+    subnet: str
+    mac: str
+    forwards: tuple[Forward, ...] = ()
+    restricted: bool = True
+    """Whether the guest can only answer, and call nobody"""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """The machine to be started."""
+
+    arch: str
+    accelerator: str
+    """``kvm`` or ``tcg``"""
+    disk: Path
+    """A qcow2 file that is written to"""
+    drive: Path
+    """The config drive"""
+    networks: tuple[Network, ...]
+    uefi: Uefi | None = None
+    memory_mib: int = 1024
+    processors: int = 2
+
+
+def debian_name(arch: str) -> str:
+    """The architecture as Debian calls it.
+
+    :raises InputError: no machine of it is known
+    """
+    name = _ALIASES.get(arch, arch)
+    if name not in SYSTEMS:
+        hint = f"known are {', '.join([*SYSTEMS, *_ALIASES])}"
+        raise InputError([Problem(f"no machine of architecture {arch!r} is known", "--arch", hint)])
+    return name
+
+
+def program(arch: str) -> str:
+    """The emulator for an architecture.
+
+    :raises HostError: it is not installed
+    """
+    system = SYSTEMS[arch]
+    name = f"qemu-system-{system.name}"
+    if process.which(name) is None:
+        raise HostError(f"{name} is missing: it runs machines of {arch}", f"install {system.package}")
+    return name
+
+
+def command(guest_: Guest, console: Path, report: Path) -> list[str]:
+    """The command line that starts a machine.
+
+    :param console: gets what the guest writes to its serial console
+    :param report: gets what the guest writes to its report port
+    """
+    system = SYSTEMS[guest_.arch]
+    accelerator = "kvm" if guest_.accelerator == "kvm" else "tcg,thread=multi,tb-size=512"
+    words = [f"qemu-system-{system.name}", "-accel", accelerator]
+    # Without graphics, SeaBIOS tells the serial console what it finds.
+    words += ["-machine", system.machine + (",graphics=off" if system.machine == "q35" else "")]
+    words += ["-cpu", system.cpu] if system.cpu else []
+    words += ["-smp", str(guest_.processors), "-m", str(guest_.memory_mib)]
+    words += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{_quoted(console)}"]
+    if guest_.uefi:
+        variables = guest_.disk.with_name("uefi-variables")
+        words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(guest_.uefi.code)}"]
+        words += ["-drive", f"if=pflash,format=raw,unit=1,file={_quoted(variables)}"]
+    words += ["-drive", f"if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,file={_quoted(guest_.disk)}"]
+    # From this disk alone: no firmware tries the network, or a floppy disk.
+    words += ["-device", "virtio-blk-pci,drive=disk,bootindex=0", "-boot", "strict=on"]
+    words += ["-drive", f"if=none,id=config,format=raw,readonly=on,file={_quoted(guest_.drive)}"]
+    words += ["-device", "virtio-blk-pci,drive=config"]
+    for number, network in enumerate(guest_.networks):
+        words += ["-netdev", _netdev(f"net{number}", network)]
+        words += ["-device", f"virtio-net-pci,netdev=net{number},mac={network.mac},romfile="]
+    words += ["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]
+    words += ["-chardev", f"file,id=report,path={_quoted(report)}"]
+    return [*words, "-device", f"virtserialport,chardev=report,name={guest.PORT}"]
+
+
+def _netdev(name: str, network: Network) -> str:
+    forwards = "".join(
+        f",hostfwd=tcp:{LOOPBACK}:{each.host_port}-{each.guest_address}:{each.guest_port}" for each in network.forwards
+    )
+    restrict = "on" if network.restricted else "off"
+    return f"user,id={name},ipv6=off,net={network.subnet},restrict={restrict}{forwards}"
+
+
+def _quoted(path: Path) -> str:
+    """A path as a value of QEMU's option lists, where a comma ends the value."""
+    return str(path).replace(",", ",,")
+
+
+def accelerator(arch: str, host_arch: str, work: Path) -> str:
+    """``kvm`` where a guest really gets to run with it, ``tcg`` otherwise.
+
+    There are hosts whose /dev/kvm opens and runs nothing. So the firmware's first words are waited for; only on PCs,
+    where it has a port for them. Elsewhere the device itself is believed.
+    """
+    native = arch == host_arch or (arch, host_arch) == ("i386", "amd64")
+    if not native or not Path("/dev/kvm").exists():
+        return "tcg"
+    system = SYSTEMS[arch]
+    words = [program(arch), "-accel", "kvm", "-nodefaults", "-display", "none", "-no-reboot"]
+    if system.machine != "q35":
+        return "kvm" if os.access("/dev/kvm", os.R_OK | os.W_OK) else "tcg"
+    said = work / "kvm-probe"
+    # With the processor that the machine is to have: some hosts can do with less alone.
+    words += ["-machine", "pc", "-cpu", system.cpu or "max", "-m", "64", "-chardev", f"file,id=d,path={_quoted(said)}"]
+    words += ["-device", "isa-debugcon,iobase=0x402,chardev=d"]
+    deadline = time.monotonic() + _KVM_PATIENCE_SECONDS
+    with process.beside(words, work / "kvm-probe.output") as ended:
+        while ended() is None and time.monotonic() < deadline:
+            if said.exists() and b"SeaBIOS" in said.read_bytes():
+                return "kvm"
+            time.sleep(0.02)
+    return "tcg"
+
+
+def overlay(image: Path, driver: str, target: Path, *, gib: int | None = None) -> None:
+    """A disk that reads from an image, and keeps for itself what is written.
+
+    :param driver: QEMU's name of the image's format; never probed, because a guest can fake a format
+    :param gib: size of the disk where it is to be larger than the image
+    """
+    size = [f"{gib}G"] if gib else []
+    backing: list[str | Path] = ["-b", image.resolve(), "-F", driver]
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, target, *size])
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket(type=kind) as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Machine:
+    """A running guest."""
+
+    console: Console
+    report: Path
+    started: float
+    """On the monotonic clock"""
+    output: Path
+    """What QEMU itself prints"""
+    exit_status: Callable[[], int | None] = field(repr=False)
+
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started
+
+    def guest_report(self) -> guest.GuestReport | None:
+        """What the guest says of itself; None as long as it has not."""
+        return guest.parse(self.report.read_text(encoding="utf-8", errors="replace")) if self.report.exists() else None
+
+    def over(self) -> str | None:
+        """Why it will get no further; None as long as it may."""
+        if (status := self.exit_status()) is not None:
+            self.console.look()
+            said = self.output.read_text(errors="replace").strip().splitlines()[-3:]
+            reason = f"QEMU exited with status {status}" if status else "the machine restarted, or switched itself off"
+            return self.console.ended or "; ".join([reason, *said])
+        return self.console.ended
+
+
+@contextmanager
+def running(guest_: Guest, work: Path, console: Path) -> Iterator[Machine]:
+    """Run a machine as long as the block.
+
+    :param work: a private directory
+    :param console: the file that gets the serial console
+    """
+    if guest_.uefi:
+        shutil.copyfile(guest_.uefi.variables, guest_.disk.with_name("uefi-variables"))
+    output, report = work / "qemu.output", work / "report"
+    program(guest_.arch)
+    with process.beside(command(guest_, console, report), output) as exit_status:
+        started = time.monotonic()
+        with followed(console, started) as follower:
+            yield Machine(follower, report, started, output, exit_status)
+
+
+def forwards(ports: Sequence[int]) -> tuple[Forward, ...]:
+    """Free ports of this host that lead to these of the guest."""
+    return tuple(Forward(free_port(), port) for port in ports)
