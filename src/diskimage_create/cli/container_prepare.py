@@ -106,7 +106,7 @@ def prepare(
     inputs = [*environment_file, *(path for path in (roles_file, defaults, template) if path)]
     with _all_problems(_unwritable(output_env_file, report, inputs), _unnameable(parameter_prefix)):
         deployment = deployments.read(given, access(registry), time.localtime())
-    stop_on_signals()
+    stop_on_signals("no environment file is written, and what was brought stays")
     _tell_all(f"note: {note}" for note in deployment.notes)
     with preparing.resolve(deployment, _CONNECTIONS) as resolved:
         _tell_all(f"note: {note}" for note in resolved.notes)
