@@ -74,19 +74,25 @@ def write(path: str | Path, text: str, where: str = "--output", *, private: bool
         raise _unwritable(path, error.errno, where) from None
 
 
+def backup_of(path: Path) -> Path:
+    """The name that :func:`keep` gives what is there."""
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path
+    return target.with_name(f"{target.name}.backup")
+
+
 def keep(path: Path, where: str = "--output") -> Path | None:
     """Give what a file holds now the name ``FILE.backup`` besides; None: there is no such file.
 
     :param where: the option that named it
     :raises InputError: that name cannot be given
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
-    backup = path.with_name(f"{path.name}.backup")
+    backup = backup_of(path)
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as temporary:
+        with tempfile.TemporaryDirectory(dir=backup.parent, prefix=TEMPORARY) as temporary:
             # A link, and no copy: what is there keeps its owner and mode, and the file is there all the time.
-            os.link(path, Path(temporary) / "link")
+            os.link(os.path.realpath(path), Path(temporary) / "link")
             os.replace(Path(temporary) / "link", backup)
     except OSError as error:
         message = f"{path} cannot be kept as {backup.name}: {error.strerror}"

@@ -24,9 +24,11 @@ from diskimage_create.errors import CommandFailed, HostError, Interrupted
 # How long a program may take to clean up after SIGTERM before it gets SIGKILL.
 GRACE_SECONDS = 20.0
 
+#: Before a command: it dies with the thread that started it, whatever ends that: setpriv(1)
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
 #: Before a command of root's: all of it dies with us, its mounts included: setpriv(1), unshare(1)
 FENCE = (
-    *("setpriv", "--pdeathsig", "KILL", "unshare", "--fork", "--pid", "--mount-proc", "--mount", "--ipc"),
+    *(*WITH_US, "unshare", "--fork", "--pid", "--mount-proc", "--mount", "--ipc"),
     *("--kill-child=SIGKILL", "--"),
 )
 

@@ -138,11 +138,14 @@ class TransferBars:
             if name in self._tasks:
                 self._progress.reset(self._tasks[name], total=total)
             else:
-                self._tasks[name] = self._progress.add_task(name, total=total)
+                # The start of a full name is the same for all, and takes the room.
+                self._tasks[name] = self._progress.add_task(name.rpartition("/")[2], total=total)
 
     def advance(self, name: str, done: int) -> None:
         """So many of its parts are done."""
-        self._progress.update(self._tasks[name], completed=done)
+        with self._lock:
+            if name in self._tasks:  # one image may go to two places, and be over in one of them
+                self._progress.update(self._tasks[name], completed=done)
 
     def end(self, name: str, outcome: str) -> None:
         """It is over: its bar goes."""
@@ -161,7 +164,7 @@ def transfers(total: int) -> Iterator[Transfers]:
     if not sys.stderr.isatty():
         yield TransferLines(total)
         return
-    with _bars("{task.description:<60.60}") as progress:
+    with _bars() as progress:
         yield TransferBars(progress, total)
 
 
@@ -171,18 +174,18 @@ def display() -> Iterator[Display]:
     if not sys.stderr.isatty():
         yield Lines()
         return
-    with _bars("{task.description:<42.42}") as progress:
+    with _bars() as progress:
         yield Bar(progress, progress.add_task("starting", total=None))
 
 
-def _bars(description: str) -> RichProgress:
+def _bars() -> RichProgress:
     """On standard error, and gone when all is done."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
         SpinnerColumn(),
-        TextColumn(description),
+        TextColumn("{task.description:<42.42}"),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),

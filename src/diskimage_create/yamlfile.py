@@ -77,6 +77,11 @@ class Document:
         return [Problem(message, f"{self.path}:{line}", hint) for line, message, hint in order]
 
 
+def fits(data: Any, schema: str, definition: str) -> bool:
+    """Whether a part of a document's content is as a definition of a schema says."""
+    return bool(_validator(schema, definition).is_valid(data))
+
+
 @cache
 def _validator(schema: str, definition: str) -> Any:
     from jsonschema import Draft202012Validator  # slow to import

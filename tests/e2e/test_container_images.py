@@ -13,7 +13,7 @@ import requests
 from building import COMMAND
 from image_bases import Storage, make_package, make_rpm, output_of
 
-from registry_servers import Server, free_port, registry, running, wait_until_it_answers
+from registry_servers import Server, certificate, free_port, registry, running, wait_until_it_answers
 
 
 def cli(storage: Storage, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -160,6 +160,17 @@ def test_an_image_that_is_not_there_is_not_pushed(host_images: Storage, server: 
     done = cli(host_images, "push", "--local", "--registry-url", server.host, "localhost/gone:1")
     assert done.returncode == 2
     assert "there is no image localhost/gone:1 on this host" in done.stderr
+    gone = f"{server.host}/gone:1"
+    done = cli(host_images, "push", "--insecure-registry", server.host, "--registry-url", f"{server.host}/copies", gone)
+    assert done.returncode == 6
+    assert f"error: {gone}: the registry has no such image\nhint: check the name and the tag\n" in done.stderr
+
+
+def test_a_certificate_that_nobody_knows_is_told_by_us_alone(host_images: Storage, tmp_path: Path) -> None:
+    with registry(tmp_path, certificate(tmp_path / "tls")) as secure:
+        done = cli(host_images, "list", "--registry", secure.host)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.startswith(f"error: {secure.host}: the registry's certificate is not accepted")
 
 
 @pytest.fixture

@@ -206,6 +206,7 @@ def test_a_dry_run_copies_nothing(prepare, undercloud):
     report = json.loads(out)
     assert schema_errors(report, "container-images") == []
     assert {(image["status"], image["why"]) for image in report["images"]} == {("skipped", "a dry run")}
+    assert "6 images: 6 not brought: it is a dry run" in err
     api = next(image for image in report["images"] if image["name"] == "centos-binary-nova-api")
     assert api["destination"] == f"{undercloud.host}/prefix/tripleomaster/centos-binary-nova-api:{HASH}"
     assert tags(undercloud) == {}
@@ -337,3 +338,14 @@ def test_two_images_of_one_name_are_refused(prepare, undercloud):
     status, out, err = prepare([{"push_destination": undercloud.host}], "--dry-run")
     assert (status, out) == (2, "")
     assert f"both a.example.com/n/x:1 and b.example.com/n/x:1 would become {undercloud.host}/n/x:1" in err
+
+
+def test_what_to_do_is_said_once_below_all_that_failed(prepare, tmp_path):
+    tls = certificate(tmp_path / "tls")
+    auth = htpasswd(tmp_path / "auth", "me", "correct-horse")
+    with registry(tmp_path / "private", tls, auth, ("me", "correct-horse")) as private:
+        entries = [{"push_destination": private.host, "includes": ["nova-"]}]
+        status, out, err = prepare(entries, "--registry-ca", str(tls.ca))
+    assert (status, out) == (6, "")
+    assert err.count("error: ") == 2
+    assert err.rpartition("error: ")[2].count("hint: log in with 'skopeo login'") == err.count("hint: ") == 1

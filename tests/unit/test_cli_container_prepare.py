@@ -86,7 +86,7 @@ def test_parameters_are_printed_and_always_the_same(capsys):
     assert parameters(out)["ContainerNovaApiImage"] == f"{API}:t"
     assert list(parameters(out)) == sorted(parameters(out))
     assert prepare(capsys, "-e", "x.yaml")[1] == out
-    assert "6 images: 6 left where they are" in err
+    assert "6 images: 6 left in place" in err
     status, out, _ = prepare(capsys, "-e", "x.yaml", "--parameter-prefix", "Docker")
     assert parameters(out)["DockerNovaApiImage"] == f"{API}:t"
 
@@ -187,3 +187,76 @@ def test_defaults_without_values_are_told(capsys):
 
 def test_every_option_is_explained():
     assert [option.name for option in container_prepare.prepare.params if not getattr(option, "help", None)] == []
+
+
+def test_defaults_show_what_one_may_want_to_change_alone(capsys):
+    Path("more.yaml").write_text(
+        """\
+parameter_defaults:
+  ContainerImagePrepare:
+  - set: {namespace: quay.io/a, tag: t, ceph_tag: c, ceph_grafana_tag: '1', rhel_containers: false}
+  - set: {namespace: quay.io/b, ceph_grafana_tag: '2', rhel_containers: false}
+    includes: [b]
+"""
+    )
+    status, out, _ = run(capsys, "default", "--defaults", "more.yaml")
+    assert status == 0
+    first, second = parameters(out)["ContainerImagePrepare"]
+    assert first == {"set": {"namespace": "quay.io/a", "tag": "t", "ceph_tag": "c"}}
+    # Those of the first are the defaults of the second: what differs from them would be lost.
+    assert second == {"set": {"namespace": "quay.io/b", "ceph_grafana_tag": "2"}, "includes": ["b"]}
+
+
+def test_options_before_default_are_not_silently_lost(capsys):
+    status, out, err = run(capsys, "--output-env-file", "x.yaml", "default", "--defaults", "defaults.yaml")
+    assert (status, out) == (2, "")
+    assert "--output-env-file: options of 'default' come after it" in err
+
+
+def test_where_nothing_can_be_written_is_told_with_all_else_that_is_wrong(capsys):
+    Path("prepare.yaml").write_text("parameter_defaults: {ContainerImagePrepare: [{includs: [x]}]}\n")
+    Path("dir").mkdir()
+    Path("kept.yaml.backup").mkdir()
+    status, out, err = prepare(capsys, "-e", "prepare.yaml", "--output-env-file", "dir", "--report", "nowhere/x")
+    assert (status, out) == (2, "")
+    assert "dir cannot be written: Is a directory (--output-env-file)" in err
+    assert "nowhere/x cannot be written: No such file or directory (--report)" in err
+    assert "unknown key includs (prepare.yaml:1)" in err
+    status, _, err = prepare(capsys, "--dry-run", "--output-env-file", "kept.yaml", "--report", "kept.yaml")
+    assert status == 2
+    assert "kept.yaml.backup is a directory (--output-env-file)" in err
+    assert "it is what --output-env-file writes, too (--report)" in err
+
+
+@pytest.mark.parametrize("option", ["--output-env-file", "--report"])
+@pytest.mark.parametrize("file", ["prepare.yaml", "table.yaml.j2", "defaults.yaml", "link"])
+def test_what_is_read_is_not_written_over(capsys, option, file):
+    Path("prepare.yaml").write_text(TAGGED)
+    Path("link").symlink_to("prepare.yaml")
+    before = Path(file).read_text()
+    status, _, err = prepare(capsys, "-e", "prepare.yaml", "--dry-run", option, file)
+    assert (status, Path(file).read_text()) == (2, before)
+    assert f"{file} is what is read ({option})" in err
+
+
+def test_of_a_link_what_it_leads_to_is_written_and_kept(capsys):
+    Path("prepare.yaml").write_text(TAGGED)
+    Path("there").mkdir()
+    Path("there/images.yaml").write_text("old\n")
+    Path("link").symlink_to("there/images.yaml")
+    status, _, err = prepare(capsys, "-e", "prepare.yaml", "--dry-run", "--output-env-file", "link")
+    assert status == 0, err
+    assert Path("link").is_symlink()
+    assert parameters(Path("there/images.yaml").read_text())["ContainerNovaApiImage"] == f"{API}:t"
+    assert Path("there/images.yaml.backup").read_text() == "old\n"
+
+
+def test_a_pipe_is_written_to_and_stays_one(capsys):
+    Path("prepare.yaml").write_text(TAGGED)
+    os.mkfifo("pipe")
+    with open(os.open("pipe", os.O_RDONLY | os.O_NONBLOCK), encoding="utf-8") as reading:
+        status, out, err = prepare(capsys, "-e", "prepare.yaml", "--dry-run", "--output-env-file", "pipe")
+        assert (status, out) == (0, ""), err
+        assert parameters(reading.read())["ContainerNovaApiImage"] == f"{API}:t"
+    assert Path("pipe").is_fifo()
+    assert not Path("pipe.backup").exists()

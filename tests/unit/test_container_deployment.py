@@ -87,9 +87,11 @@ def test_directories_come_first_in_the_order_of_names(tmp_path):
     directory.mkdir()
     for name in ("b.yaml", "a.yaml", "c.txt"):
         (directory / name).write_text("")
-    assert heat.files([Path("x")], [directory]) == [directory / "a.yaml", directory / "b.yaml", Path("x")]
-    with pytest.raises(InputError, match="nowhere is no directory"):
-        heat.files([], [Path("nowhere")])
+    found: list[Problem] = []
+    assert heat.files([Path("x")], [directory], found) == [directory / "a.yaml", directory / "b.yaml", Path("x")]
+    assert found == []
+    assert heat.files([], [Path("nowhere")], found) == []
+    assert [problem.message for problem in found] == ["nowhere is no directory"]
 
 
 @pytest.mark.parametrize("text", ["", "parameter_defaults:\n", parameters(ContainerImagePrepare=[]), parameters(X=1)])
@@ -423,3 +425,39 @@ def test_what_was_there_is_kept(tmp_path):
 def test_parameters_can_have_their_old_names(name, renamed):
     assert environment.renamed(name, "Docker") == renamed
     assert environment.renamed(name, "Container") == name
+
+
+def test_one_problem_does_not_hide_the_others():
+    text = """\
+parameter_defaults:
+  ContainerImageRegistryCredentials: {quay.io: hunter2}
+  ControllerCount: many
+  ContainerImagePrepare:
+  - includs: [a]
+  - tag_from_label: '{version'
+    push_destination: nohost
+  - 5
+"""
+    found = problems(text, roles=ROLES)
+    assert [problem.where for problem in found] == [f"x0.yaml:{line}" for line in (5, 8, 3, 7, 6, 2)]
+    assert "hunter2" not in str(found)
+
+
+def test_a_name_that_cannot_be_is_told_once_for_all_images():
+    (problem,) = problems(entry(set={"tag": "in valid"}))
+    assert "neutron-metadata-agent:in valid (and 4 more): 'in valid' cannot be a tag" in problem.message
+
+
+@pytest.mark.parametrize("address", ["1.2.3.4:8787", "undercloud:8787"])
+def test_the_local_registry_has_no_port(address):
+    text = parameters(LocalContainerRegistry=address, ContainerImagePrepare=[{"push_destination": True}])
+    (problem,) = problems(text)
+    assert problem.message == "LocalContainerRegistry must be an address, or a name, without a port"
+
+
+@pytest.mark.parametrize("value", ["{hunter2: a, hunter2: b}", "{[hunter2]: a}", "{a: *hunter2}", "{a: 2024-13-45}"])
+def test_what_is_wrong_with_credentials_as_yaml_shows_none(value):
+    found = problems(f"parameter_defaults:\n  ContainerImageRegistryCredentials:\n    quay.io: {value}\n")
+    assert {problem.where for problem in found} == {"x0.yaml:3"}
+    assert "hunter2" not in str(found)
+    assert "2024" not in str(found)

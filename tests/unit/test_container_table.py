@@ -26,7 +26,7 @@ def small(tmp_path: Path) -> table.Table:
 @pytest.fixture
 def defaults(tmp_path: Path) -> dict[str, object]:
     tripleo_table.write(tmp_path)
-    return heat.read([tmp_path / "defaults.yaml"]).written("ContainerImagePrepare", 0, "set")
+    return heat.read([tmp_path / "defaults.yaml"], []).written("ContainerImagePrepare", 0, "set")
 
 
 def names(rows: list[Row]) -> list[str]:
@@ -117,7 +117,7 @@ def test_tripleo_commons_table_is_read():
         path = packaged.find(packaged.TABLE, "--template")
     except HostError:
         pytest.skip("tripleo-common is not installed")
-    values = heat.read([packaged.find(packaged.DEFAULTS, "--defaults")]).written("ContainerImagePrepare", 0, "set")
+    values = heat.read([packaged.find(packaged.DEFAULTS, "--defaults")], []).written("ContainerImagePrepare", 0, "set")
     rows = table.load(path).rows(table.values({}, values, None))
     assert len(rows) == 95
     assert len({parameter for row in rows for parameter in row.parameters}) == 148

@@ -100,7 +100,11 @@ def test_a_bar_for_each_image_on_a_terminal(monkeypatch):
         shown.begin("an image", 3)  # once more
         shown.advance("an image", 1)
         shown.begin("another", 3)
+        shown.begin("hidden.test/deep/below/a copy", 3)
+        shown.end("hidden.test/deep/below/a copy", "copied")
+        shown.advance("hidden.test/deep/below/a copy", 1)  # to another place, where it goes on
         shown.end("an image", "copied")
         shown.end("was there", "present")
     assert "all images" in terminal.getvalue()
     assert "an image" in terminal.getvalue()
+    assert "hidden.test" not in terminal.getvalue()

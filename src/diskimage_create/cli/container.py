@@ -72,7 +72,7 @@ def hotfix(images: tuple[str, ...], rpms_path: str | None, debs_path: str | None
     given = {"rpms_path": rpms_path, "debs_path": debs_path}
     paths = {name: str(Path(path).absolute()) for name, path in given.items() if path}
     planned = hotfixes.plan(images, paths, tag)
-    stop_on_signals()
+    stop_on_signals("new images that are complete stay")
     with Registries(access(options)) as registries:
         for name in hotfixes.apply(planned, paths, registries, tell):
             click.echo(name)
@@ -113,7 +113,7 @@ def push(
 
     source, destination = pushing.destination_of(name, registry_url or local_registry(), append_tag)
     reached = _reached(destination.registry or "", access(options), _credentials(username, password))
-    stop_on_signals()
+    stop_on_signals("the image is not stored")
     with Registries(reached) as registries:
         digest = pushing.push(source, destination, local, registries)
     tell(f"{destination}: {digest}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from diskimage_create.cli import CONTEXT, format_option, stop_on_signals
 from diskimage_create.cli.registry_options import access, registry_options
@@ -17,6 +19,7 @@ from diskimage_create.cli.registry_options import access, registry_options
 if TYPE_CHECKING:
     from diskimage_create.containers.environment import Section
     from diskimage_create.containers.prepare import Resolved
+    from diskimage_create.errors import Problem
     from diskimage_create.registries.copying import Copied
 
 _FILE = click.Path(path_type=Path)
@@ -94,14 +97,16 @@ def prepare(
       diskimage-create container image prepare -e prepare.yaml -r roles_data.yaml --output-env-file images.yaml
     """
     if ctx.invoked_subcommand:
+        _refuse_options(ctx)
         return
     from diskimage_create.containers import deployment as deployments
     from diskimage_create.containers import prepare as preparing
 
-    _check(output_env_file, report, parameter_prefix)
     given = deployments.Given(environment_file, environment_directory, roles_file, defaults, template)
-    deployment = deployments.read(given, access(registry), time.localtime())
-    stop_on_signals()
+    inputs = [*environment_file, *(path for path in (roles_file, defaults, template) if path)]
+    with _all_problems(_unwritable(output_env_file, report, inputs), _unnameable(parameter_prefix)):
+        deployment = deployments.read(given, access(registry), time.localtime())
+    stop_on_signals("no environment file is written, and what was brought stays")
     _tell_all(f"note: {note}" for note in deployment.notes)
     with preparing.resolve(deployment, _CONNECTIONS) as resolved:
         _tell_all(f"note: {note}" for note in resolved.notes)
@@ -114,19 +119,57 @@ def prepare(
         _put(sections, output_env_file, output_format == "text")
 
 
-def _check(output: Path | None, report: Path | None, prefix: str) -> None:
-    """Complain before anything is copied of what would be complained of afterwards."""
-    from diskimage_create.errors import InputError, Problem
-
-    problems = [
-        Problem(f"{path} cannot be written: {path.parent} is no directory that can be written to", option)
-        for path, option in ((output, "--output-env-file"), (report, "--report"))
-        if path and not (path.parent.is_dir() and os.access(path.parent, os.W_OK))
+def _refuse_options(ctx: click.Context) -> None:
+    """Options before 'default' are of 'prepare', and would do nothing."""
+    given = [
+        parameter.opts[-1]
+        for parameter in ctx.command.params
+        if parameter.name and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
     ]
-    if not (prefix.isascii() and prefix.isidentifier()):
-        problems.append(Problem(f"{prefix!r} cannot begin a parameter's name", "--parameter-prefix"))
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: options of 'default' come after it", ctx)
+
+
+@contextmanager
+def _all_problems(*found: Iterable[Problem]) -> Iterator[None]:
+    """Complain before anything is copied: of what was found here, and of what is found in the block."""
+    from diskimage_create.errors import InputError
+
+    problems = [problem for each in found for problem in each]
+    try:
+        yield
+    except InputError as error:
+        problems += error.problems
     if problems:
         raise InputError(problems)
+
+
+def _unwritable(output: Path | None, report: Path | None, inputs: Sequence[Path] = ()) -> Iterator[Problem]:
+    """Why files cannot be written; and what is read must not be written over."""
+    from diskimage_create import files
+    from diskimage_create.errors import InputError, Problem
+
+    read = {path.resolve() for path in inputs}
+    for path, option in ((output, "--output-env-file"), (report, "--report")):
+        if path is None:
+            continue
+        try:
+            files.refuse_unwritable(path, option)
+        except InputError as error:
+            yield from error.problems
+        if path.resolve() in read:
+            yield Problem(f"{path} is what is read", option, "name another file")
+    if output and os.path.isdir(files.backup_of(output)):
+        yield Problem(f"{files.backup_of(output)} is a directory", "--output-env-file", "name another file")
+    if output and report and report.resolve() in (output.resolve(), files.backup_of(output).resolve()):
+        yield Problem("it is what --output-env-file writes, too", "--report", "name another file")
+
+
+def _unnameable(prefix: str) -> Iterator[Problem]:
+    from diskimage_create.errors import Problem
+
+    if not (prefix.isascii() and prefix.isidentifier()):
+        yield Problem(f"{prefix!r} cannot begin a parameter's name", "--parameter-prefix")
 
 
 def _tell(line: str) -> None:
@@ -184,8 +227,8 @@ def default(
     from diskimage_create.containers import environment
     from diskimage_create.containers.defaults import sections
 
-    _check(output_env_file, None, _PREFIX)
-    shown = sections(defaults, local=local_push_destination, login=enable_registry_login)
+    with _all_problems(_unwritable(output_env_file, None, [defaults] if defaults else [])):
+        shown = sections(defaults, local=local_push_destination, login=enable_registry_login)
     click.echo(environment.as_yaml(shown), nl=False)
     if output_env_file:
         _put(shown, output_env_file, printed=False)

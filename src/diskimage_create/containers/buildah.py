@@ -206,7 +206,7 @@ def host_storage(access: Access) -> Iterator[Buildah]:
 
 def _with_access(stack: ExitStack, access: Access, scratch: Path, storage: tuple[str, ...]) -> Buildah:
     auth = stack.enter_context(auth_file(access, scratch))
-    bundle = stack.enter_context(trusted(access))
+    bundle = stack.enter_context(trusted(access, parent=scratch))
     environment = {**os.environ, "PATH": process.tool_path(), "LC_ALL": "C.UTF-8", "TMPDIR": str(scratch)}
     if bundle:
         environment["SSL_CERT_FILE"] = str(bundle)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from diskimage_create.containers import heat
 from diskimage_create.containers.heat import Environment
 from diskimage_create.errors import Problem
 from diskimage_create.references import DOCKER_HUB, InvalidReference, Reference, parse
 from diskimage_create.registries import Credentials
 
-PARAMETER = "ContainerImageRegistryCredentials"
+PARAMETER = heat.CREDENTIALS
 _FORM = "write 'HOST': {'USER': 'PASSWORD'}, each in quotes"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,10 +66,13 @@ def read(given: Given, access: Access, now: time.struct_time) -> Deployment:
     :raises HostError: tripleo-common's files are needed, and not installed
     """
     problems: list[Problem] = []
-    environment = _tried(lambda: heat.read(heat.files(given.environments, given.directories)), problems)
-    services = _tried(lambda: _services(given.roles, environment or Environment()), problems)
+    environment = heat.read(heat.files(given.environments, given.directories, problems), problems)
+    misshapen = bool(problems)
+    services = _tried(lambda: _services(given.roles, environment), problems)
     defaults, images = _packaged(given, problems)
-    if problems or environment is None or defaults is None or images is None:
+    if misshapen or defaults is None or images is None:  # what can be checked without all of them, is
+        entries.read(environment, lambda: local_registry("localhost"), now, problems)
+        credentials.read(environment, problems)
         raise InputError(problems)
     reading = _Reading(environment, defaults, images, services, problems)
     deployment = reading.deployment(access, now)
@@ -156,7 +160,7 @@ class _Reading:
     def _local(self) -> str:
         """The local registry, which takes a look-up of this host's address in the control plane's network."""
         configured = self.environment.get(_LOCAL)
-        if configured and ":" in configured and not configured.startswith("["):
+        if configured and _is_ipv6(configured):
             configured = f"[{configured}]"
         local = local_registry(configured or None)
         if destinations.wrong_with(local):
@@ -212,13 +216,25 @@ class _Reading:
 
 
 def _unnameable(entry: Entry, rows: Sequence[Row]) -> Iterator[Problem]:
+    """What is wrong with names of images: each thing once, however many have it."""
+    wrong: dict[str, list[str]] = {}
     for row in rows:
         try:
             image = destinations.source(row.imagename, entry.pull_source)
             if entry.push_destination is not None and not destinations.wrong_with(entry.push_destination):
                 destinations.destination(image, entry.push_destination)
         except InvalidReference as error:
-            yield Problem(f"image {row.imagename}: {error}", entry.where, "check the values of set")
+            wrong.setdefault(str(error), []).append(row.imagename)
+    for why, (first, *more) in wrong.items():
+        others = f" (and {len(more)} more)" if more else ""
+        yield Problem(f"image {first}{others}: {why}", entry.where, "check the values of set")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 6
+    except ValueError:
+        return False
 
 
 def _of_ceph(values: Sequence[Mapping[str, Any]], given: Mapping[str, Credentials]) -> Credentials | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diskimage_create import yamlfile
 from diskimage_create.containers import destinations, heat
 from diskimage_create.containers.heat import Environment
 from diskimage_create.containers.model import Modification
@@ -42,7 +43,10 @@ def read_defaults(path: Path) -> Environment:
 
     :raises InputError: it is none, or sets nothing; with every problem
     """
-    environment = heat.read([path])
+    problems: list[Problem] = []
+    environment = heat.read([path], problems)
+    if problems:
+        raise InputError(problems)
     first = (environment.get(PARAMETER) or [{}])[0]
     if not first.get("set"):
         hint = f"in parameter_defaults, the first entry of {PARAMETER} has the values"
@@ -53,7 +57,7 @@ def read_defaults(path: Path) -> Environment:
 def read(
     environment: Environment, local: Callable[[], str], now: time.struct_time, problems: list[Problem]
 ) -> list[Entry]:
-    """The entries of an environment that has fit the schema.
+    """The entries that fit the schema: of the others, it has been told what is wrong.
 
     :param local: says which is the local registry, ``HOST:PORT``
     :param now: when tags say that images were changed
@@ -61,7 +65,10 @@ def read(
     """
     many = bool(environment.get("AdditionalArchitectures"))
     entries = []
-    for number, given in enumerate(environment.get(PARAMETER) or ()):
+    given_entries = environment.get(PARAMETER)
+    for number, given in enumerate(given_entries if isinstance(given_entries, list) else ()):
+        if not yamlfile.fits(given, heat.SCHEMA, "entry"):
+            continue
         entry = _entry(environment, number, given, local, now, many)
         problems += _wrong(environment, number, given, entry)
         entries.append(entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from diskimage_create.errors import InputError, Problem
 from diskimage_create.yamlfile import Document
 
 DEFAULTS = "parameter_defaults"
+#: What is below it is never shown
+CREDENTIALS = "ContainerImageRegistryCredentials"
 _REGISTRY = "resource_registry"
-_SCHEMA = "container-prepare"
+SCHEMA = "container-prepare"
 #: ``tag_from_label: {version}-{release}`` is no YAML: a brace begins a mapping
 _BARE_TEMPLATE = re.compile(r"\s*(?:-\s+)?tag_from_label\s*:\s*(\{[^#]*)")
 #: What is said of ``!text``, which YAML takes for a tag: it may have been meant to be a password
@@ -53,29 +55,25 @@ def _written(value: Any, text: str | None) -> Any:
     return text if number and text is not None else value
 
 
-def files(paths: Iterable[Path], directories: Iterable[Path]) -> list[Path]:
+def files(paths: Iterable[Path], directories: Iterable[Path], problems: list[Problem]) -> list[Path]:
     """The files to read, in the order in which they count: those of directories come first.
 
-    :raises InputError: something is no directory
+    :param problems: gets what is no directory
     """
     found: list[Path] = []
-    problems = []
     for directory in directories:
         if directory.is_dir():
             found += sorted(directory.glob("*.yaml"))
         else:
             problems.append(Problem(f"{directory} is no directory", "--environment-directory"))
-    if problems:
-        raise InputError(problems)
     return [*found, *paths]
 
 
-def read(paths: Sequence[Path]) -> Environment:
+def read(paths: Sequence[Path], problems: list[Problem]) -> Environment:
     """Read environment files. A parameter has the value of the last one that sets it.
 
-    :raises InputError: with every problem of every file
+    :param problems: gets every problem of every file; where there are any, values may have wrong forms
     """
-    problems: list[Problem] = []
     documents: dict[str, Document] = {}
     resources: dict[str, Any] = {}
     for path in paths:
@@ -84,12 +82,10 @@ def read(paths: Sequence[Path]) -> Environment:
         except InputError as error:
             problems += error.problems
             continue
-        problems += document.problems(_SCHEMA)
+        problems += document.problems(SCHEMA)
         if isinstance(document.data, dict):
             documents |= dict.fromkeys(_mapping(document, DEFAULTS), document)
             resources |= _mapping(document, _REGISTRY)
-    if problems:
-        raise InputError(problems)
     return Environment(documents, resources)
 
 
@@ -101,14 +97,22 @@ def _mapping(document: Document, key: str) -> dict[str, Any]:
 def _read(path: Path) -> Document:
     """Read a file; a template that lacks its quotes is told as that, and a password that does is not shown."""
     try:
-        return yamlfile.read(path)
+        return _without_secrets(yamlfile.read(path))
     except InputError as error:
         raise InputError([_explained(problem) for problem in error.problems]) from None
 
 
+def _without_secrets(document: Document) -> Document:
+    """A key below the credentials that is there twice may be meant to be a password."""
+    secret = {line for place, line in document.lines.items() if place[:2] == (DEFAULTS, CREDENTIALS)}
+    message = f"{CREDENTIALS}: a key is there twice, or is no text"
+    repeated = (each if each[0] not in secret else (each[0], message, None) for each in document.repeated)
+    return replace(document, repeated=tuple(repeated))
+
+
 def _explained(problem: Problem) -> Problem:
     if _TAG.search(problem.message):
-        return Problem("is no YAML: a value cannot be what its tag says", problem.where, "put what has a ! in quotes")
+        return Problem("is no YAML: a value cannot be what its tag says", problem.where, "put it in quotes")
     path, _, line = (problem.where or "").rpartition(":")
     if not line.isdecimal():
         return problem

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from diskimage_create.containers.modify import Cleanup
 
 Tell = Callable[[str], None]
+#: Why a dry run brings nothing
+DRY_RUN = "a dry run"
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _stays(image: PreparedImage) -> Copied:
 def not_brought(resolved: Resolved) -> list[Copied]:
     """What a dry run does with each image."""
     return [
-        Copied(Copy(image.source, image.destination, image.multi_arch), Status.SKIPPED, why="a dry run")
+        Copied(Copy(image.source, image.destination, image.multi_arch), Status.SKIPPED, why=DRY_RUN)
         if _moves(image)
         else _stays(image)
         for image in resolved.images
@@ -147,12 +149,13 @@ def require_success(images: Sequence[PreparedImage], outcomes: Sequence[Copied])
     :raises RemoteProblems: which images failed, and why
     """
     failed = dict.fromkeys(
-        (image.name, outcome.why)
+        (f"{image.name}: {outcome.why}", outcome.hint)
         for image, outcome in zip(images, outcomes, strict=True)
         if outcome.status == Status.FAILED
     )
+    last = {hint: what for what, hint in failed}  # below all that it is about, and not below each of them
     if failed:
-        raise RemoteProblems([Problem(f"{name}: {why}") for name, why in failed])
+        raise RemoteProblems([Problem(what, hint=hint if last[hint] == what else None) for what, hint in failed])
 
 
 def sections(deployment: Deployment, resolved: Resolved, prefix: str) -> list[Section]:

@@ -74,7 +74,7 @@ def push(source: Reference, destination: Reference, local: bool, registries: Reg
     with progress.transfers(1) as display:
         (copied,) = copy_all([Copy(source, destination)], registries, 1, display)
     if copied.status is Status.FAILED or copied.digest is None:
-        raise RemoteError(f"{source}: {copied.why}")
+        raise RemoteError(f"{source}: {copied.why.removeprefix(f'{source}: ')}", copied.hint)
     return copied.digest
 
 

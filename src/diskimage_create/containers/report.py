@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diskimage_create.containers.model import PreparedImage
+from diskimage_create.containers.prepare import DRY_RUN
 from diskimage_create.registries.copying import Copied
 
 
@@ -36,10 +37,20 @@ def _image(image: PreparedImage, outcome: Copied) -> dict[str, Any]:
 
 def summary(outcomes: Sequence[Copied]) -> str:
     """One line: how many images, and what became of them."""
-    once = {outcome.copy.destination: str(outcome.status) for outcome in outcomes}
+    once = {outcome.copy.destination: _what_became(outcome) for outcome in outcomes}
     counts = Counter(once.values())
     parts = ", ".join(f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status])
     return f"{len(once)} {'image' if len(once) == 1 else 'images'}{': ' if parts else ''}{parts}"
 
 
-_WORDS = {"copied": "brought", "present": "there already", "skipped": "left where they are", "failed": "failed"}
+_WORDS = {
+    "copied": "brought",
+    "present": "there already",
+    "skipped": "left in place",
+    "failed": "failed",
+    DRY_RUN: "not brought: it is a dry run",
+}
+
+
+def _what_became(outcome: Copied) -> str:
+    return DRY_RUN if outcome.why == DRY_RUN else str(outcome.status)

@@ -121,21 +121,20 @@ def _decoded(entry: Any) -> Credentials | None:
 def auth_file(access: Access, parent: Path | None = None) -> Iterator[Path]:
     """A file of mode 0600 with the credentials, for programs that read one (containers-auth.json(5)).
 
-    :param parent: directory to make it in; the system's temporary directory by default
+    :param parent: directory to make it in; otherwise it is in memory alone
     """
     auths = {key: {"auth": credentials.basic} for key, credentials in access.credentials.items()}
-    with tempfile.TemporaryDirectory(prefix="diskimage-create-", dir=parent) as directory:
-        path = Path(directory) / "auth.json"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump({"auths": auths}, file)
+    with _private(json.dumps({"auths": auths}).encode(), parent) as path:
         yield path
 
 
 @contextmanager
-def trusted(access: Access, host: str | None = None) -> Iterator[Path | None]:
+def trusted(access: Access, host: str | None = None, parent: Path | None = None) -> Iterator[Path | None]:
     """A file with all CA certificates to trust: the host's, the user's, and those for one registry.
 
     None where nothing but the host's defaults is to be trusted.
+
+    :param parent: directory to make it in; otherwise it is in memory alone
     """
     more = [access.ca_certificates] if access.ca_certificates else []
     more += [path for place in _CERTIFICATES if host for path in sorted((place / host).glob("*.crt"))]
@@ -143,8 +142,29 @@ def trusted(access: Access, host: str | None = None) -> Iterator[Path | None]:
     if not more:
         yield bundle
         return
-    with tempfile.NamedTemporaryFile("wb", prefix="diskimage-create-", suffix=".pem") as file:
-        for path in [bundle, *more] if bundle else more:
-            file.write(path.read_bytes() + b"\n")
-        file.flush()
-        yield Path(file.name)
+    with _private(
+        b"".join(path.read_bytes() + b"\n" for path in ([bundle, *more] if bundle else more)), parent
+    ) as path:
+        yield path
+
+
+@contextmanager
+def _private(content: bytes, parent: Path | None) -> Iterator[Path]:
+    """A file of mode 0600 until the block is left.
+
+    In memory, nothing is left of it whatever ends this process; children that see the same ``/proc`` can open it.
+    """
+    if parent:
+        descriptor, name = tempfile.mkstemp(dir=parent)  # of mode 0600
+    else:
+        descriptor = os.memfd_create("diskimage-create")
+        name = f"/proc/{os.getpid()}/fd/{descriptor}"
+        os.fchmod(descriptor, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            yield Path(name)
+    finally:
+        if parent:
+            os.unlink(name)

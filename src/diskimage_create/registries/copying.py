@@ -68,6 +68,8 @@ class Copied:
     why: str = ""
     """Why it failed or was skipped"""
     attempts: int = 0
+    hint: str | None = None
+    """What to do about a failure"""
 
     @property
     def in_words(self) -> str:
@@ -121,7 +123,7 @@ def copy_all(
     work: list[_Work] = []
     for copy, image in registries.all_of(lambda copy: _look_at(copy, registries), copies).items():
         if isinstance(image, RemoteError):
-            results[copy] = Copied(copy, Status.FAILED, why=image.message)
+            results[copy] = Copied(copy, Status.FAILED, why=image.message, hint=image.hint)
         elif image.present:
             results[copy] = Copied(copy, Status.PRESENT, image.digest, image.size)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diskimage_create.registries.access import Access
+from diskimage_create.registries.connections import silence_warnings
 
 #: Seconds
 _TIMEOUT = 10.0
@@ -17,6 +18,7 @@ def speaks_plain_http(host: str, access: Access) -> bool:
         return False
     import requests
 
+    silence_warnings()
     with requests.Session() as session:
         session.auth = lambda request: request  # nothing of ~/.netrc
         try:

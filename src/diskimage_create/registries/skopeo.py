@@ -82,6 +82,7 @@ class Skopeo:
         home = self.environment.get("HOME", "/")
         named = self.environment.get(VARIABLE)
         return [
+            *process.WITH_US,
             "skopeo",
             # skopeo refuses to work where there is no policy: then anything is accepted, as elsewhere by default.
             *([] if any(Path(home, path).exists() for path in _POLICIES) else ["--insecure-policy"]),
