@@ -260,3 +260,9 @@ def test_a_pipe_is_written_to_and_stays_one(capsys):
         assert parameters(reading.read())["ContainerNovaApiImage"] == f"{API}:t"
     assert Path("pipe").is_fifo()
     assert not Path("pipe.backup").exists()
+
+
+def test_a_dash_is_standard_output(capsys, tmp_path):
+    plain = run(capsys, "default", "--defaults", "defaults.yaml")
+    assert run(capsys, "default", "--defaults", "defaults.yaml", "--output-env-file", "-") == plain
+    assert not (tmp_path / "-").exists()

@@ -32,7 +32,11 @@ defaults_option = click.option(
     "--defaults", type=_FILE, metavar="FILE", help="Defaults in the place of tripleo-common's."
 )
 output_option = click.option(
-    "--output-env-file", type=_FILE, metavar="FILE", help="Write them there; what is there is kept as FILE.backup."
+    "--output-env-file",
+    type=_FILE,
+    metavar="FILE",
+    callback=lambda _ctx, _param, path: None if path == Path("-") else path,  # printed, as without the option
+    help="Write them there; what is there is kept as FILE.backup.",
 )
 
 
