@@ -81,7 +81,7 @@ def _look_at(image: PreparedImage, registries: Registries) -> _Work | Copied:
     other = image.modification.variables.get("source_image") if image.modification.role in OURS else None
     source = parse(other) if other else image.source
     copy = Copy(source, image.destination, all_architectures=False)
-    if digest := registries.digest(image.destination):
+    if digest := registries.digest(image.destination, direct=True):
         return Copied(copy, Status.PRESENT, digest)
     if image.multi_arch:
         raise RemoteError(f"{source}: an image of several architectures cannot be modified: leave out multi_arch")
@@ -127,7 +127,7 @@ def _outcome(
     started = time.monotonic()
     try:
         digest = _modified(work, buildah, tell, cleanup)
-        size = sum(registries.manifest(work.copy.destination).blobs.values())
+        size = sum(registries.manifest(work.copy.destination, direct=True).blobs.values())
     except Interrupted:
         raise
     except DiskImageError as error:
