@@ -164,3 +164,10 @@ def test_a_program_that_is_not_installed(tmp_path: Path) -> None:
         process.beside(["no-such-program"], tmp_path / "output"),
     ):
         pass
+
+
+def test_a_comma_in_a_name_ends_no_value() -> None:
+    given = qemu.command(GUEST, Path("/w/a,b"), Path("/w/c,d"))
+    files = [given[index + 1] for index, word in enumerate(given) if word == "-chardev"]
+    assert files == ["file,id=console,path=/w/a,,b", "file,id=report,path=/w/c,,d"]
+    assert given[given.index("-serial") + 1] == "chardev:console"

@@ -27,6 +27,7 @@ from diskimage_create.validate import qcow2
 from diskimage_create.validate.disk import Disk, read_disk
 from diskimage_create.validate.image import Damaged, image_kind, refuse_other_files, require_file
 from diskimage_create.validate.record import read_record
+from diskimage_create.validate.registry import printable
 from diskimage_create.workspace import workspace
 
 #: QEMU's name of each type of image that boots
@@ -61,8 +62,9 @@ class BootOptions:
 def recorded(image: Path) -> tuple[str | None, bool]:
     """Architecture of an image, and whether it is an amphora, by the record beside it.
 
-    :raises InputError: there is one that cannot be read
+    :raises InputError: there is no such image, or its record cannot be read
     """
+    require_file(image)  # nothing is beside / or .
     record: dict[str, Any] = read_record(image) or {}
     about, expected = record.get("image"), record.get("expectation")
     arch = about.get("arch") if isinstance(about, dict) else None
@@ -91,8 +93,9 @@ def require(arch: str) -> None:
     :raises InputError: no machine of this architecture is known
     :raises HostError: something is missing here
     """
+    name = qemu.debian_name(arch)
     requirements.require_all(requirements.BOOT, "boot an image")
-    qemu.program(qemu.debian_name(arch))
+    qemu.program(name)
 
 
 def boot(image: Path, options: BootOptions, say: Callable[[str], None]) -> BootReport:
@@ -106,13 +109,14 @@ def boot(image: Path, options: BootOptions, say: Callable[[str], None]) -> BootR
     """
     started = time.monotonic()
     require_file(image)
+    refuse_console(image, options.console)
     require(options.arch)
     arch = qemu.debian_name(options.arch)
     with workspace() as work:
         try:
             driver, disk = _opened(image, work.path)
         except Damaged as damage:
-            intact = Finding("image-intact", "The image can be opened", Status.FAIL, damage.message)
+            intact = Finding("image-intact", "The image can be opened", Status.FAIL, printable(damage.message))
             return BootReport(image, (intact,), time.monotonic() - started, arch, "none", "none", (), None, None, ())
         system = qemu.SYSTEMS[arch].name
         uefi = find_uefi(system) if needs_uefi(disk, system) else None
@@ -180,9 +184,12 @@ def _opened(image: Path, work: Path) -> tuple[str, Disk]:
     """QEMU's name of the image's format, and its boot code and partition table.
 
     :raises Damaged: the image cannot be opened, or is not whole by itself
-    :raises InputError: it is no disk
+    :raises InputError: it is no disk, or may not be read
     """
-    kind = image_kind(image)
+    try:
+        kind = image_kind(image)
+    except OSError as error:
+        raise InputError([Problem(f"it cannot be read: {error.strerror}", str(image))]) from None
     if kind not in DRIVERS:
         hint = f"boot takes {', '.join(DRIVERS)}"
         raise InputError([Problem(f"it is a {kind}, which does not boot by itself", str(image), hint)])
@@ -215,6 +222,22 @@ def _console(options: BootOptions, work: Path) -> Path:
     return options.console.absolute()
 
 
+def refuse_console(image: Path, console: Path | None) -> None:
+    """Refuse a record of the console that would overwrite the image, or that could not be read while it grows.
+
+    :raises InputError: it is the image (by any name), a pipe, a device or a directory
+    """
+    if console is None or not console.exists():
+        return
+    if not console.is_file():
+        reason = "it is no plain file"
+    elif console.samefile(image):
+        reason = "it is the image"
+    else:
+        return
+    raise InputError([Problem(f"the console cannot be recorded there: {reason}", f"--console {console}")])
+
+
 def _keep(console: Path, options: BootOptions, say: Callable[[str], None]) -> Path | None:
     """Keep the record of a failed boot; where that cannot be done, the failure matters more."""
     places = [options.failed_console] if options.failed_console else []
@@ -223,5 +246,5 @@ def _keep(console: Path, options: BootOptions, say: Callable[[str], None]) -> Pa
             shutil.copyfile(console, place)
             return place
         except OSError as error:
-            say(f"warning: the serial console cannot be kept in {place}: {error.strerror}")
+            say(f"warning: the serial console cannot be kept in {place}: {error.strerror or error}")
     return None

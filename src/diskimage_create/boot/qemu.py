@@ -120,7 +120,9 @@ def command(guest_: Guest, console: Path, report: Path) -> list[str]:
     words += ["-machine", system.machine + (",graphics=off" if system.machine == "q35" else "")]
     words += ["-cpu", system.cpu] if system.cpu else []
     words += ["-smp", str(guest_.processors), "-m", str(guest_.memory_mib)]
-    words += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{_quoted(console)}"]
+    words += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    # As "-serial file:..." a name with a comma would be another one.
+    words += ["-chardev", f"file,id=console,path={_quoted(console)}", "-serial", "chardev:console"]
     if guest_.uefi:
         variables = guest_.disk.with_name("uefi-variables")
         words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(guest_.uefi.code)}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from functools import partial
@@ -13,11 +14,25 @@ from diskimage_create.cli import CONTEXT, format_option, stop_on_signals
 from diskimage_create.errors import ImageRejected
 
 
+def _a_number(_ctx: click.Context, _option: click.Parameter, seconds: float) -> float:
+    """Refuse what is no number, which is in every range, and a time that never comes."""
+    if math.isnan(seconds):
+        raise click.BadParameter("nan is no number of seconds")
+    return seconds
+
+
 @click.command(context_settings=CONTEXT)
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--profile", metavar="NAME|FILE", help="Kind of image: an amphora has to balance loads.  [its record's]")
 @click.option("-a", "--arch", metavar="ARCH", help="Architecture.  [what its record says, or the host's]")
-@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=1), default=600, help="For all of it.  [600]")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=1, max=86400),
+    callback=_a_number,
+    default=600,
+    help="For all of it.  [600]",
+)
 @click.option("--memory", metavar="MIB", type=click.IntRange(min=64), default=1024, help="Of the machine.  [1024]")
 @click.option(
     "--accelerator", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", help="[kvm where it works, or tcg]"
