@@ -140,9 +140,19 @@ def stream(
             raise
 
 
+@dataclass(frozen=True)
+class Beside:
+    """A program that runs beside this one."""
+
+    exit_status: Callable[[], int | None]
+    """None as long as it runs"""
+    kill: Callable[[], None]
+    """Ends it at once; any thread may, and also when it has ended"""
+
+
 @contextmanager
-def beside(argv: Sequence[str | Path], output: Path) -> Iterator[Callable[[], int | None]]:
-    """Run a program while the block runs; yields what asks for its exit status, which is None as long as it runs.
+def beside(argv: Sequence[str | Path], output: Path) -> Iterator[Beside]:
+    """Run a program while the block runs.
 
     It is killed at the end of the block, and also when this process dies, however that happens. For that, the thread
     that starts it has to live as long as the block (prctl(2), PR_SET_PDEATHSIG).
@@ -157,7 +167,7 @@ def beside(argv: Sequence[str | Path], output: Path) -> Iterator[Callable[[], in
     with output.open("wb") as file:
         child = _start(plain, env=None, cwd=None, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, stdout=file)
     try:
-        yield child.poll
+        yield Beside(child.poll, child.kill)
     finally:
         stop(child.pid, grace=0)
         child.wait()

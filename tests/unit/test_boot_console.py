@@ -99,7 +99,8 @@ def test_a_console_is_read_while_it_grows(tmp_path: Path) -> None:
 
 def test_following_sees_a_prompt_that_no_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "console"
-    with console.followed(path, time.monotonic()) as follower:
+    follower = Console(path, time.monotonic())
+    with console.followed(follower):
         path.write_text("\r\nboot-test login: ")
         end = time.monotonic() + 30
         while not follower.events and time.monotonic() < end:
@@ -125,3 +126,30 @@ def test_a_kernel_may_say_nothing(tmp_path: Path) -> None:
     for now in (1.0, 1000.0):
         waiting.look(now)
     assert waiting.ended is None
+
+
+def test_what_a_guest_prints_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "console"
+    path.write_bytes(b"title \x1b]0;mine\x07\x1bPq\x9b31m\x1b[?25l\x0e\x7f\xff \xe2\x80\xae txt\tend\n" + b"x" * 10_000)
+    first, second = Console(path, 0.0).tail()
+    assert first.isprintable()
+    assert "txt" in first
+    assert len(second) < 500
+
+
+def test_a_flood_is_not_kept_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "console"
+    path.write_bytes(
+        b"boot-test login: \n" + b"you " * 2**18 + b"\n" + b"y\n" * 2**20 + b"Kernel panic - not syncing: x"
+    )
+    flooded = Console(path, 0.0)
+    flooded.look()
+    assert "login prompt" in flooded.events
+    assert (flooded.ended or "").startswith("the kernel panicked")
+    assert len(flooded.lines()) < 2**20
+
+
+def test_a_record_that_somebody_removed(tmp_path: Path) -> None:
+    gone = Console(tmp_path / "gone", 0.0)
+    gone.look()
+    assert gone.tail() == []

@@ -49,3 +49,10 @@ def test_the_script_is_one_that_a_shell_understands() -> None:
 
     assert guest.COMMAND[-2] == "-c"
     process.run(["sh", "-n"], input=guest.COMMAND[-1])
+
+
+@pytest.mark.parametrize("time", ["\u00b2", "9" * 5000, "-1", "", "n/a"])
+def test_a_time_that_is_none(time: str) -> None:
+    said = parse(f"state running\nmulti-user {time}\nend\n")
+    assert said is not None
+    assert said.multi_user_seconds is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,14 +149,14 @@ def test_an_emulator_that_is_missing_is_named_with_its_package(monkeypatch: pyte
 
 @pytest.mark.subprocess("a small program, to see how it ends")
 def test_a_program_beside_ends_with_the_block(tmp_path: Path) -> None:
-    with process.beside(["sh", "-c", "echo $$; exec sleep 1000"], tmp_path / "output") as status:
+    with process.beside(["sh", "-c", "echo $$; exec sleep 1000"], tmp_path / "output") as running:
         while not (text := (tmp_path / "output").read_text()).endswith("\n"):
-            assert status() is None
+            assert running.exit_status() is None
         pid = int(text)
         os.kill(pid, 0)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert status() == -9
+    assert running.exit_status() == -9
 
 
 @pytest.mark.subprocess("a program that is not there")
@@ -171,3 +173,13 @@ def test_a_comma_in_a_name_ends_no_value() -> None:
     files = [given[index + 1] for index, word in enumerate(given) if word == "-chardev"]
     assert files == ["file,id=console,path=/w/a,,b", "file,id=report,path=/w/c,,d"]
     assert given[given.index("-serial") + 1] == "chardev:console"
+
+
+@pytest.mark.subprocess("a small program, to be killed")
+def test_a_program_beside_can_be_killed(tmp_path: Path) -> None:
+    with process.beside(["sleep", "1000"], tmp_path / "output") as running:
+        running.kill()
+        while (status := running.exit_status()) is None:
+            time.sleep(0.01)
+        running.kill()  # of one that ended: nothing happens
+    assert status == -signal.SIGKILL

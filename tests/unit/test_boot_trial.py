@@ -183,3 +183,15 @@ def test_a_success_does_not() -> None:
     stream = io.StringIO()
     print_text(report(OK), stream)
     assert "last lines" not in stream.getvalue()
+
+
+def test_a_machine_is_stopped_at_the_deadline_and_when_it_floods(bench: Bench) -> None:
+    machine = bench.trial().machine
+    assert machine.to_be_stopped(time.monotonic() + 60) is None
+    assert "at the deadline" in (machine.to_be_stopped(time.monotonic() - 60) or "")
+    with bench.report.open("wb") as file:
+        file.truncate(2**30)  # a hole: it takes no room
+    assert "report said more than" in (machine.to_be_stopped(time.monotonic() + 60) or "")
+    assert machine.guest_report() is None
+    machine.stopped, bench.status = "the machine was stopped", -9
+    assert machine.over() == "the machine was stopped"

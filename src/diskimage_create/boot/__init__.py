@@ -155,7 +155,7 @@ def _tried(
         )
         firmware = "uefi" if uefi else "bios" if qemu.SYSTEMS[arch].machine == "q35" else "built in"
         say(f"booting {image.name}: {arch}, {accelerator}, {firmware}")
-        running = stack.enter_context(qemu.running(machine, work, console))
+        running = stack.enter_context(qemu.running(machine, work, console, started + options.timeout))
         trial = Trial(running, started + options.timeout, say)
         if scenario:
             scenario.run(trial)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ _ENDS = (
     (re.compile(r"No bootable device|Boot failed: not a bootable disk"), "the firmware finds nothing to boot"),
     (re.compile(r"BdsDxe: No bootable option|^UEFI Interactive Shell|^Shell> "), "the firmware finds nothing to boot"),
     # GRUB does without many a file that it complains of.
-    (re.compile(r"grub rescue>|^grub> ?$|.*you need to load the kernel first"), "GRUB does not find its files"),
+    (re.compile(r"grub rescue>|^grub> ?$|^.*you need to load the kernel first"), "GRUB does not find its files"),
     (re.compile(r"^GRUB Geom Error|^GRUB Read Error|^GRUB Hard Disk Error"), "GRUB does not find its files"),
     (re.compile(r"Kernel panic - not syncing.*"), "the kernel panicked"),
     (re.compile(r"^\(initramfs\) ?$|ALERT!.* does not exist"), "the initrd does not find the root file system"),
@@ -41,12 +41,22 @@ _ENDS = (
 #: in this time is a boot sector that hangs.
 _HANDED_OVER = re.compile(r"^Booting from (?!ROM)\S.*\.\.\.$")
 _SILENCE_SECONDS = 60.0
+#: Bytes of a part, how many of those are looked at in one go; the end that is shown is of one
+_PART_BYTES, _PARTS = 2**20, 8
+#: Characters of a line that are looked at, and that are shown
+_LINE, _SHOWN = 4096, 400
 _FAILED = re.compile(r"^\[FAILED\] Failed to start (?P<unit>.*)$")
 
 
 def plain(text: str) -> list[str]:
     """The lines of a console as a person would read them."""
     return [line.rstrip() for line in _CONTROL.sub("", text).split("\n")]
+
+
+def shown(line: str) -> str:
+    """A line as it can be shown to a user: with no control character, which could do anything to a terminal."""
+    cut = line.expandtabs() if len(line) <= _SHOWN else f"{line[:_SHOWN].expandtabs()} ..."
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in cut)
 
 
 def event(line: str) -> str | None:
@@ -95,50 +105,66 @@ class Console:
 
     def _look(self, now: float | None) -> None:
         now = (time.monotonic() if now is None else now) - self.started
-        with self.path.open("rb") as file:
-            file.seek(self._read)
-            new = file.read()
-        if new:
-            self._read += len(new)
+        for _ in range(_PARTS):  # and not for as long as somebody floods it
+            if not (new := self._part(self._read)):
+                break
             self._grown = now
+            self._read += len(new)
             self._take(new, now)
-        elif now - self._grown > _SILENCE_SECONDS and _HANDED_OVER.search(self._last):
+        if now - self._grown > _SILENCE_SECONDS and _HANDED_OVER.search(self._last):
             self.ended = self.ended or f"the boot loader says nothing for {_SILENCE_SECONDS:.0f} s"
 
     def _take(self, new: bytes, now: float) -> None:
         # A prompt is a line that nothing ends yet. Nothing that matters is as long as what is kept of a line.
-        lines = plain(self._rest[-4096:] + new.decode("utf-8", errors="replace"))
+        lines = plain(self._rest[-_LINE:] + new.decode("utf-8", errors="replace"))
         self._rest = lines[-1]
         self._last = next((line for line in reversed(lines) if line), self._last)
-        for line in lines:
+        begun = [line[:_LINE] for line in lines]
+        for line in begun:
             if (name := event(line)) is not None:
                 self.events.setdefault(name, now)
-        self.ended = self.ended or end(lines)
+        self.ended = self.ended or end(begun)
+
+    def _part(self, start: int) -> bytes:
+        """What is there from a byte on, or the first of it; nothing when somebody removed the file."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(start)
+                return file.read(_PART_BYTES)
+        except OSError:
+            return b""
 
     def lines(self) -> list[str]:
-        """All that was shown so far."""
-        return plain(self.path.read_text(encoding="utf-8", errors="replace"))
+        """The last of what was shown so far."""
+        try:
+            start = max(0, self.path.stat().st_size - _PART_BYTES)
+        except OSError:
+            return []
+        return plain(self._part(start).decode("utf-8", errors="replace"))
 
     def tail(self, count: int = 15) -> list[str]:
-        """The last lines that are not empty."""
-        return [line for line in self.lines() if line][-count:]
+        """The last lines that are not empty, as they can be shown."""
+        return [shown(line) for line in [line for line in self.lines() if line][-count:]]
 
 
 @contextmanager
-def followed(path: Path, started: float) -> Iterator[Console]:
-    """Follow a console while the block runs."""
-    path.touch()
-    console = Console(path, started)
+def followed(console: Console, each_time: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Follow a console while the block runs.
+
+    :param each_time: is called after each look
+    """
+    console.path.touch()
     over = threading.Event()
 
     def follow() -> None:
         while not over.wait(_EVERY_SECONDS):
             console.look()
+            each_time()
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     try:
-        yield console
+        yield
     finally:
         over.set()
         thread.join()

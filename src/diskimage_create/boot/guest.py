@@ -64,14 +64,16 @@ def parse(text: str) -> GuestReport | None:
     for line in lines:
         word, _, rest = line.partition(" ")
         found.setdefault(word, []).append(rest.strip())
-    logs = [entry.partition(" ") for entry in found.get("log", ())]
+    logs: dict[str, list[str]] = {}
+    for entry in found.get("log", ()):
+        unit, _, said = entry.partition(" ")
+        logs.setdefault(unit, []).append(said)
     microseconds = "".join(found.get("multi-user", ()))
+    is_time = len(microseconds) < 19 and microseconds.isascii() and microseconds.isdigit()
     return GuestReport(
         state="".join(found.get("state", ("unknown",))),
-        multi_user_seconds=int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None,
-        failed=tuple(
-            Failed(unit, tuple(line for name, _, line in logs if name == unit)) for unit in found.get("failed", ())
-        ),
+        multi_user_seconds=int(microseconds) / 1e6 if is_time and int(microseconds) else None,
+        failed=tuple(Failed(unit, tuple(logs.get(unit, ()))) for unit in found.get("failed", ())),
         kernel_errors=tuple(found.get("kernel-error", ())),
         kernel_warnings=tuple(found.get("kernel-warning", ())),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from diskimage_create.errors import HostError, InputError, Problem
 LOOPBACK = "127.0.0.1"
 #: How long a guest gets to print its first word where KVM works. It takes a tenth of a second.
 _KVM_PATIENCE_SECONDS = 3.0
+#: What waits for the guest's files sees the deadline itself, and says better what it waited for.
+_LATE_SECONDS = 1.0
+#: A guest that says more than this does so until the disk is full. A boot says some 100 KiB.
+_FLOOD_BYTES = 64 * 2**20
+_REPORT_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -171,8 +177,8 @@ def accelerator(arch: str, host_arch: str, work: Path) -> str:
     words += ["-machine", "pc", "-cpu", system.cpu or "max", "-m", "64", "-chardev", f"file,id=d,path={_quoted(said)}"]
     words += ["-device", "isa-debugcon,iobase=0x402,chardev=d"]
     deadline = time.monotonic() + _KVM_PATIENCE_SECONDS
-    with process.beside(words, work / "kvm-probe.output") as ended:
-        while ended() is None and time.monotonic() < deadline:
+    with process.beside(words, work / "kvm-probe.output") as probe:
+        while probe.exit_status() is None and time.monotonic() < deadline:
             if said.exists() and b"SeaBIOS" in said.read_bytes():
                 return "kvm"
             time.sleep(0.02)
@@ -208,6 +214,8 @@ class Machine:
     output: Path
     """What QEMU itself prints"""
     exit_status: Callable[[], int | None] = field(repr=False)
+    stopped: str | None = None
+    """Why it was stopped from outside, if it was"""
 
     def age(self) -> float:
         """Seconds since it was started."""
@@ -215,33 +223,62 @@ class Machine:
 
     def guest_report(self) -> guest.GuestReport | None:
         """What the guest says of itself; None as long as it has not."""
-        return guest.parse(self.report.read_text(encoding="utf-8", errors="replace")) if self.report.exists() else None
+        if not self.report.exists():
+            return None
+        with self.report.open("rb") as file:
+            return guest.parse(file.read(_REPORT_BYTES).decode("utf-8", errors="replace"))
 
     def over(self) -> str | None:
         """Why it will get no further; None as long as it may."""
         if (status := self.exit_status()) is not None:
             self.console.look()
-            said = self.output.read_text(errors="replace").strip().splitlines()[-3:]
+            if self.stopped:
+                return self.stopped
+            said = self.said()
             reason = f"QEMU exited with status {status}" if status else "the machine restarted, or switched itself off"
             return self.console.ended or "; ".join([reason, *said])
-        return self.console.ended
+        return self.stopped or self.console.ended
+
+    def said(self) -> list[str]:
+        """The last lines that QEMU itself printed."""
+        with self.output.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            return file.read().decode("utf-8", errors="replace").strip().splitlines()[-3:]
+
+    def to_be_stopped(self, deadline: float) -> str | None:
+        """Why it has to be stopped, whatever anybody waits for: time is over, or it fills this host's disk."""
+        if time.monotonic() >= deadline + _LATE_SECONDS:
+            return f"the machine was stopped after {self.age():.0f} s, at the deadline"
+        for what, path in (("serial console", self.console.path), ("report", self.report), ("QEMU", self.output)):
+            with suppress(OSError):
+                if path.stat().st_size > _FLOOD_BYTES:
+                    return f"the machine was stopped: {what} said more than {_FLOOD_BYTES >> 20} MiB"
+        return None
 
 
 @contextmanager
-def running(guest_: Guest, work: Path, console: Path) -> Iterator[Machine]:
+def running(guest_: Guest, work: Path, console: Path, deadline: float = math.inf) -> Iterator[Machine]:
     """Run a machine as long as the block.
 
     :param work: a private directory
     :param console: the file that gets the serial console
+    :param deadline: on the monotonic clock; it is stopped then, and so is whatever waits for an answer of it
     """
     if guest_.uefi:
         shutil.copyfile(guest_.uefi.variables, guest_.disk.with_name("uefi-variables"))
     output, report = work / "qemu.output", work / "report"
     program(guest_.arch)
-    with process.beside(command(guest_, console, report), output) as exit_status:
+    with process.beside(command(guest_, console, report), output) as qemu:
         started = time.monotonic()
-        with followed(console, started) as follower:
-            yield Machine(follower, report, started, output, exit_status)
+        machine = Machine(Console(console, started), report, started, output, qemu.exit_status)
+
+        def watch() -> None:
+            if machine.stopped is None and (why := machine.to_be_stopped(deadline)) is not None:
+                machine.stopped = why
+                qemu.kill()
+
+        with followed(machine.console, watch):
+            yield machine
 
 
 def forwards(ports: Sequence[int]) -> tuple[Forward, ...]:
