@@ -9,7 +9,9 @@ import json
 import socket
 import ssl
 import stat
+import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,15 +20,16 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import requests
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diskimage_create.boot import qemu
 from diskimage_create.boot.amphora import configuration, heartbeat
-from diskimage_create.boot.amphora.backends import HEALTH, two_backends
+from diskimage_create.boot.amphora.backends import HEALTH, Backend, two_backends
 from diskimage_create.boot.amphora.certificates import authority, signed
-from diskimage_create.boot.amphora.client import Client, NoAnswer, Refused, Rejected
+from diskimage_create.boot.amphora.client import Client, NoAnswer, Refused, Rejected, body
 from diskimage_create.boot.amphora.configuration import Credentials, haproxy, new_credentials, new_load_balancer
 from diskimage_create.boot.amphora.heartbeat import Forged, opened, receiving
 
@@ -238,3 +241,63 @@ def test_a_packet_can_not_fill_the_memory() -> None:
     assert heartbeat._LONGEST < 2**24
     with pytest.raises(Forged):
         opened(packed({"x": "0" * 2**24}), KEY)
+
+
+def test_an_answer_can_not_fill_the_memory() -> None:
+    long = Backend("x" * 2**22)
+    try:
+        with (
+            requests.get(f"http://{qemu.LOOPBACK}:{long.port}/", stream=True, timeout=30) as reply,
+            pytest.raises(Rejected, match="longer than 1 MiB"),
+        ):
+            body(reply)
+    finally:
+        long.stop()
+
+
+def test_a_flood_of_packets_ends_no_later_than_any_other() -> None:
+    with receiving(KEY) as receiver, socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.connect((qemu.LOOPBACK, receiver.port))
+        over = threading.Event()
+
+        def flood() -> None:
+            while not over.is_set():
+                sender.send(b"?")
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            for _ in range(5):
+                assert receiver.newest() is None
+        finally:
+            over.set()
+            thread.join()
+        assert len(receiver.forged) <= heartbeat._PACKETS
+
+
+def test_a_client_that_goes_away_is_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    one = Backend("x" * 2**22)
+    try:
+        with socket.create_connection((qemu.LOOPBACK, one.port)) as gone:
+            gone.sendall(b"GET /gone HTTP/1.0\r\n\r\n")
+            while not one.asked:
+                time.sleep(0.01)
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with urlopen(f"http://{qemu.LOOPBACK}:{one.port}/") as reply:
+            assert reply.read(1) == b"x"
+        time.sleep(0.2)  # for what would be printed
+    finally:
+        one.stop()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_reserved_port_is_for_one_machine_alone() -> None:
+    """Who asks for any free port gets another one, and QEMU, which says SO_REUSEADDR, can listen there."""
+    with qemu.reserved_port() as port, socket.socket() as machine, socket.socket() as other:
+        machine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind((qemu.LOOPBACK, port))
+        machine.bind((qemu.LOOPBACK, port))
+        machine.listen()
+        with socket.create_connection((qemu.LOOPBACK, port)):
+            assert machine.accept()[1][0] == qemu.LOOPBACK

@@ -9,7 +9,7 @@ import pytest
 
 from diskimage_create import boot
 from diskimage_create.cli import main
-from diskimage_create.errors import InputError
+from diskimage_create.errors import HostError, InputError
 
 IMAGE = b"\0" * 510 + b"\x55\xaa"
 
@@ -58,3 +58,9 @@ def test_what_is_no_file(path: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_names(image: Path, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["boot", str(image), *options]) == 2
     assert "internal error" not in capsys.readouterr().err
+
+
+def test_kvm_is_not_pretended(tmp_path: Path) -> None:
+    options = boot.BootOptions(arch="ppc64el", amphora=False, accelerator="kvm")
+    with pytest.raises(HostError, match="KVM runs no machine of ppc64el here"):
+        boot._accelerator(options, "ppc64el", tmp_path)

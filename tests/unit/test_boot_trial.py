@@ -195,3 +195,13 @@ def test_a_machine_is_stopped_at_the_deadline_and_when_it_floods(bench: Bench) -
     assert machine.guest_report() is None
     machine.stopped, bench.status = "the machine was stopped", -9
     assert machine.over() == "the machine was stopped"
+
+
+def test_a_machine_that_cannot_be_started_is_not_the_images_fault(bench: Bench) -> None:
+    machine = bench.trial().machine
+    bench.output.write_text("qemu: cannot set up guest memory\n")
+    assert machine.not_started() is None
+    bench.status = 1
+    assert machine.not_started() == "qemu: cannot set up guest memory"
+    bench.console.write_text("SeaBIOS\n")
+    assert machine.not_started() is None

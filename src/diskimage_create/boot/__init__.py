@@ -20,7 +20,7 @@ from diskimage_create.boot import checks, configdrive, guest, qemu
 from diskimage_create.boot.firmware import Uefi, find_uefi, needs_uefi
 from diskimage_create.boot.report import BootReport
 from diskimage_create.boot.trial import Trial
-from diskimage_create.errors import CommandFailed, InputError, Problem
+from diskimage_create.errors import CommandFailed, HostError, InputError, Problem
 from diskimage_create.host import machine_architecture
 from diskimage_create.model import Finding, Status
 from diskimage_create.validate import qcow2
@@ -143,7 +143,7 @@ def _tried(
         metadata = {"uuid": str(uuid.uuid4()), "name": "boot-test", "hostname": "boot-test"}
         user_data = configdrive.user_data(files, [guest.COMMAND])
         configdrive.write(work / "config.iso", metadata, configdrive.network_data(mac), user_data)
-        accelerator = options.accelerator or qemu.accelerator(arch, machine_architecture(), work)
+        accelerator = _accelerator(options, arch, work)
         machine = qemu.Guest(
             arch=arch,
             accelerator=accelerator,
@@ -161,6 +161,8 @@ def _tried(
             scenario.run(trial)
         of_amphora, trial.findings, trial.broken = trial.findings, [], None
         said = checks.run(trial)
+        if (why := running.not_started()) is not None:
+            raise HostError(f"QEMU cannot start the machine: {printable(why)}")
         events = _events(running, said) | trial.events
         tail = tuple(running.console.tail())
     findings = (*trial.findings, *of_amphora)
@@ -169,6 +171,19 @@ def _tried(
     timeline = tuple(sorted(events.items(), key=lambda event: event[1]))
     seconds = time.monotonic() - started
     return BootReport(image, findings, seconds, arch, accelerator, firmware, timeline, said, kept, tail)
+
+
+def _accelerator(options: BootOptions, arch: str, work: Path) -> str:
+    """How the machine is run.
+
+    :raises HostError: as it was asked for it cannot be
+    """
+    if options.accelerator == "tcg":
+        return "tcg"
+    best = qemu.accelerator(arch, machine_architecture(), work)
+    if options.accelerator == "kvm" and best != "kvm":
+        raise HostError(f"KVM runs no machine of {arch} here", "without --accelerator it is emulated")
+    return best
 
 
 def _events(machine: qemu.Machine, said: guest.GuestReport | None) -> dict[str, float]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,10 +197,22 @@ def overlay(image: Path, driver: str, target: Path, *, gib: int | None = None) -
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of the loopback address that nobody listens on."""
+    """A port of the loopback address that nobody listens on. Another program may, as soon as this returns."""
     with socket.socket(type=kind) as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A TCP port of the loopback address that nobody else gets who asks for a free one, as long as the block runs.
+
+    QEMU can still listen there: both say SO_REUSEADDR, and this one does not listen (socket(7)).
+    """
+    with socket.socket() as reservation:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.bind((LOOPBACK, 0))
+        yield int(reservation.getsockname()[1])
 
 
 @dataclass
@@ -238,6 +250,11 @@ class Machine:
             reason = f"QEMU exited with status {status}" if status else "the machine restarted, or switched itself off"
             return self.console.ended or "; ".join([reason, *said])
         return self.stopped or self.console.ended
+
+    def not_started(self) -> str | None:
+        """Why QEMU ended before the machine said a word, if it did: that is this host's fault, and not the image's."""
+        refused = self.exit_status() == 1 and not self.stopped and not self.console.tail(1)
+        return "; ".join(self.said()) or "it does not say why" if refused else None
 
     def said(self) -> list[str]:
         """The last lines that QEMU itself printed."""
@@ -279,8 +296,3 @@ def running(guest_: Guest, work: Path, console: Path, deadline: float = math.inf
 
         with followed(machine.console, watch):
             yield machine
-
-
-def forwards(ports: Sequence[int]) -> tuple[Forward, ...]:
-    """Free ports of this host that lead to these of the guest."""
-    return tuple(Forward(free_port(), port) for port in ports)

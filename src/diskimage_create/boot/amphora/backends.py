@@ -13,6 +13,13 @@ from diskimage_create.boot.qemu import LOOPBACK
 HEALTH = "/health"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print no traceback: a client that went away, as all do when the machine is stopped, is none of ours."""
+
+
 class Backend:
     """A web server that answers everything with its name."""
 
@@ -20,8 +27,7 @@ class Backend:
         self.name = name
         self.asked: list[str] = []
         """Paths of the requests, health checks left out"""
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server((LOOPBACK, 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diskimage_create.boot.amphora.certificates import Identity
 from diskimage_create.boot.amphora.configuration import Credentials
 from diskimage_create.boot.qemu import LOOPBACK
 
+if TYPE_CHECKING:
+    import requests
+
 #: Seconds to connect, and to wait for an answer: an emulated machine takes its time to start haproxy
 _TIMEOUT = (5.0, 120.0)
 _SHORT = (5.0, 20.0)
+#: Bytes of an answer at most
+_LONGEST = 2**20
 #: Characters of an answer that an error shows
 _LONG = 700
 
@@ -116,7 +122,11 @@ class Client:
 
         with self._new_session(identity) as session:
             try:
-                return int(session.get(f"https://{LOOPBACK}:{self._port}/", timeout=_SHORT).status_code)
+                return int(
+                    session.get(
+                        f"https://{LOOPBACK}:{self._port}/", timeout=_SHORT, stream=True, allow_redirects=False
+                    ).status_code
+                )
             except (requests.exceptions.SSLError, requests.exceptions.ConnectionError) as error:
                 if isinstance(error, requests.exceptions.Timeout):
                     raise NoAnswer(str(error)) from None
@@ -127,14 +137,32 @@ class Client:
 
         url = f"https://{LOOPBACK}:{self._port}{path}"
         try:
-            reply = self._session.request(method, url, timeout=timeout, **options)
+            # No redirects: a guest sends its controller nowhere else.
+            with self._session.request(
+                method, url, timeout=timeout, stream=True, allow_redirects=False, **options
+            ) as reply:
+                text = body(reply)
         except requests.RequestException as error:
             raise NoAnswer(f"{method} {path}: {_inner(error)}") from None
         if not reply.ok:
-            raise Rejected(f"{method} {path}: {reply.status_code} {_shortened(reply.text)}")
-        with contextlib.suppress(ValueError):
-            return reply.json()
-        raise Rejected(f"{method} {path}: the answer is no JSON: {reply.text[:200]!r}")
+            raise Rejected(f"{method} {path}: {reply.status_code} {_shortened(text)}")
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text)
+        raise Rejected(f"{method} {path}: the answer is no JSON: {text[:200]!r}")
+
+
+def body(reply: requests.Response) -> str:
+    """What a guest answered, which may be anything.
+
+    :param reply: of which nothing was read yet
+    :raises Rejected: it is longer than any answer of an amphora
+    """
+    read = b""
+    for part in reply.iter_content(65536):
+        read += part
+        if len(read) > _LONGEST:
+            raise Rejected(f"the answer is longer than {_LONGEST >> 20} MiB")
+    return read.decode("utf-8", errors="replace")
 
 
 def _shortened(text: str) -> str:

@@ -21,6 +21,9 @@ _DIGITS = 64
 #: A packet is at most 64 KiB; what zlib makes of one may be a thousand times that
 _LONGEST = 2**20
 
+#: Packets that are looked at in one go: an amphora sends one in seconds
+_PACKETS = 100
+
 
 class Forged(Exception):
     """The packet is not from whoever has the key."""
@@ -53,6 +56,7 @@ class Receiver:
         self._key = key
         self.received = 0
         self.forged: list[str] = []
+        """What was wrong with those that are not genuine; of the first ones"""
 
     @property
     def port(self) -> int:
@@ -60,9 +64,9 @@ class Receiver:
         return int(self._socket.getsockname()[1])
 
     def newest(self) -> dict[str, Any] | None:
-        """The last genuine one of those that arrived since the last call."""
+        """The last genuine one of those that arrived since the last call, or of the first of them."""
         found = None
-        while True:
+        for _ in range(_PACKETS):  # and not for as long as somebody sends them
             try:
                 packet = self._socket.recv(65536)
             except BlockingIOError:
@@ -71,7 +75,9 @@ class Receiver:
                 found = opened(packet, self._key)
                 self.received += 1
             except Forged as error:
-                self.forged.append(str(error))
+                if len(self.forged) < _PACKETS:
+                    self.forged.append(str(error))
+        return found
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from diskimage_create.boot import qemu
 from diskimage_create.boot.amphora import configuration
 from diskimage_create.boot.amphora.backends import HEALTH, Backend, two_backends
 from diskimage_create.boot.amphora.certificates import Identity
-from diskimage_create.boot.amphora.client import Client, NoAnswer, Refused, Rejected
+from diskimage_create.boot.amphora.client import Client, NoAnswer, Refused, Rejected, body
 from diskimage_create.boot.amphora.configuration import Credentials, LoadBalancer
 from diskimage_create.boot.amphora.heartbeat import Receiver, receiving
 from diskimage_create.boot.configdrive import File
@@ -210,10 +210,10 @@ class Scenario:
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                reply = session.get(url, timeout=20)
-        except requests.RequestException:
+                reply = session.get(url, timeout=20, stream=True, allow_redirects=False)
+                return body(reply) if reply.status_code == 200 else None
+        except (requests.RequestException, Rejected):
             return None
-        return reply.text if reply.status_code == 200 else None
 
     def _ask_many(self, trial: Trial, path: str) -> list[str]:
         answers = []
@@ -231,11 +231,14 @@ def surroundings(directory: Path) -> Iterator[Scenario]:
     :param directory: where nobody else can read; gets keys
     """
     credentials = configuration.new_credentials()
-    api, front = (
-        qemu.Forward(qemu.free_port(), configuration.API_PORT),
-        qemu.Forward(qemu.free_port(), 80, configuration.VIP),
-    )
-    with receiving(credentials.heartbeat_key) as heartbeats, two_backends() as members:
+    with (
+        qemu.reserved_port() as api_port,
+        qemu.reserved_port() as front_port,
+        receiving(credentials.heartbeat_key) as heartbeats,
+        two_backends() as members,
+    ):
+        api = qemu.Forward(api_port, configuration.API_PORT)
+        front = qemu.Forward(front_port, 80, configuration.VIP)
         balancer = configuration.new_load_balancer([each.port for each in members])
         client = Client(credentials, api.host_port, directory)
         yield Scenario(credentials, heartbeats, members, client, api, front, balancer)
