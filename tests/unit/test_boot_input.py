@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from contract import schema_errors
 from diskimage_create import boot
+from diskimage_create.boot.report import BootReport, as_json
 from diskimage_create.cli import main
 from diskimage_create.errors import HostError, InputError
+from diskimage_create.model import Finding, Status
 
 IMAGE = b"\0" * 510 + b"\x55\xaa"
 
@@ -64,3 +68,9 @@ def test_kvm_is_not_pretended(tmp_path: Path) -> None:
     options = boot.BootOptions(arch="ppc64el", amphora=False, accelerator="kvm")
     with pytest.raises(HostError, match="KVM runs no machine of ppc64el here"):
         boot._accelerator(options, "ppc64el", tmp_path)
+
+
+def test_damage_is_a_report_of_the_same_form(tmp_path: Path) -> None:
+    damaged = Finding("image-intact", "The image can be opened", Status.FAIL, "it cannot")
+    made = BootReport(tmp_path, (damaged,), 0.0, "amd64", "none", "none", (), None, None, ())
+    assert schema_errors(json.loads(as_json(made)), "boot") == []

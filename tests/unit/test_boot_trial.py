@@ -205,3 +205,9 @@ def test_a_machine_that_cannot_be_started_is_not_the_images_fault(bench: Bench) 
     assert machine.not_started() == "qemu: cannot set up guest memory"
     bench.console.write_text("SeaBIOS\n")
     assert machine.not_started() is None
+
+
+def test_what_a_guest_says_is_quoted_in_part(bench: Bench) -> None:
+    trial = bench.trial()
+    trial.check("a", "A", lambda: fail("x" * 10**6))
+    assert len(trial.findings[0].message) < 3000

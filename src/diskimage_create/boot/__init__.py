@@ -39,6 +39,8 @@ TIMEOUT_SECONDS = 600.0
 _MANAGEMENT = ("10.0.2.0/24", "52:54:00:00:02:0f")
 #: Boot code and partition table are in there
 _HEAD_MIB = 2
+#: Reading that takes a moment, unless the image is made to take for ever
+_OPENING_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _tried(
             memory_mib=options.memory_mib,
         )
         firmware = "uefi" if uefi else "bios" if qemu.SYSTEMS[arch].machine == "q35" else "built in"
-        say(f"booting {image.name}: {arch}, {accelerator}, {firmware}")
+        say(f"booting {printable(image.name)}: {arch}, {accelerator}, {firmware}")
         running = stack.enter_context(qemu.running(machine, work, console, started + options.timeout))
         trial = Trial(running, started + options.timeout, say)
         if scenario:
@@ -220,7 +222,7 @@ def _opened(image: Path, work: Path) -> tuple[str, Disk]:
     head = work / "head.raw"
     command = ["qemu-img", "dd", "-f", DRIVERS[kind], "-O", "raw", "bs=1M", f"count={_HEAD_MIB}"]
     try:
-        process.run([*command, f"if={image.resolve()}", f"of={head}"])
+        process.run([*command, f"if={image.resolve()}", f"of={head}"], timeout=_OPENING_SECONDS)
     except CommandFailed as error:
         raise Damaged("image-intact", error.message) from None
     return DRIVERS[kind], read_disk(head)

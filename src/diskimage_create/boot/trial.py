@@ -14,6 +14,8 @@ from diskimage_create.validate.registry import Outcome, printable
 
 T = TypeVar("T")
 _EVERY_SECONDS = 0.1
+#: Characters of a finding: it quotes what the guest says, which may be anything
+_LONG = 2000
 
 
 class Failed(Exception):
@@ -95,4 +97,7 @@ class Trial:
                 outcome = Outcome(Status.FAIL, f"cannot be examined: {type(error).__name__}: {error}")
         if outcome.status is Status.FAIL and vital:
             self.broken = id
-        self.findings.append(Finding(id, title, outcome.status, printable(outcome.message), time.monotonic() - started))
+        message = printable(outcome.message)
+        if len(message) > _LONG:
+            message = f"{message[:_LONG]} ..."
+        self.findings.append(Finding(id, title, outcome.status, message, time.monotonic() - started))
