@@ -211,3 +211,10 @@ def test_what_a_guest_says_is_quoted_in_part(bench: Bench) -> None:
     trial = bench.trial()
     trial.check("a", "A", lambda: fail("x" * 10**6))
     assert len(trial.findings[0].message) < 3000
+
+
+def test_after_the_deadline_nothing_is_waited_for(bench: Bench) -> None:
+    trial = bench.trial(seconds=-10)
+    trial.machine.stopped, bench.status = "the machine was stopped", -9
+    with pytest.raises(Failed, match="an answer: nothing within 0 s, the deadline had passed"):
+        trial.wait("an answer", lambda: None)

@@ -69,10 +69,14 @@ class Trial:
             found = answer()
             if found is not None:
                 return found
-            if (over := self.machine.over()) is not None:
+            late = time.monotonic() >= end
+            over = self.machine.over()
+            # Where it was stopped because of the deadline, what was waited for says more.
+            if over is not None and not (late and self.machine.stopped):
                 raise Failed(over)
-            if time.monotonic() >= end:
-                raise Failed(f"{what}: nothing within {time.monotonic() - started:.0f} s")
+            if late:
+                passed = ", the deadline had passed" if started >= self.deadline else ""
+                raise Failed(f"{what}: nothing within {time.monotonic() - started:.0f} s{passed}")
             time.sleep(_EVERY_SECONDS)
 
     def check(self, id: str, title: str, run: Callable[[], Outcome | str], *, vital: bool = False) -> None:
