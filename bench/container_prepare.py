@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 from common import table, timed
 
-from diskimage_create.containers import heat, packaged
+from diskimage_create.containers import entries, packaged
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "unit"))
 from counting_registry import counting_registry
@@ -28,7 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--milliseconds", type=int, default=150, help="that each answer takes")
     wait = parser.parse_args().milliseconds / 1000
-    defaults = heat.read([packaged.find(packaged.DEFAULTS, "--defaults")]).written("ContainerImagePrepare", 0, "set")
+    packaged_defaults = entries.read_defaults(packaged.find(packaged.DEFAULTS, "--defaults"))
+    defaults = packaged_defaults.written(entries.PARAMETER, 0, "set")
     with tempfile.TemporaryDirectory() as directory, counting_registry() as registry:
         registry.seconds = wait
         registry.labels = {"rdo_version": "1_2"}
