@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import http.server
+import ssl
+import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diskimage_create.errors import RemoteError
 from diskimage_create.references import Reference
 from diskimage_create.registries import Access, NotFound, Registries
-from registry_servers import Server, registry
+from diskimage_create.registries.connections import speaks_tls
+from registry_servers import Server, certificate, registry
 
 LABELS = {"rdo_version": "3541_4352", "version": "1.2", "release": "7"}
 
@@ -78,3 +84,34 @@ def test_a_registry_without_tls_is_not_trusted_unasked(server):
         pytest.raises(RemoteError, match="certificate is not accepted, or it does not"),
     ):
         registries.digest(Reference(server.host, "library/multi", "1"))
+
+
+def test_who_has_tls_is_asked_without_anybodys_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    class Asked(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    tls = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.certificate, tls.key)
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login user password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with http.server.HTTPServer(("127.0.0.1", 0), Asked) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert speaks_tls(f"127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert seen == [None]

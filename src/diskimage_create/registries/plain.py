@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diskimage_create.registries.access import Access
-from diskimage_create.registries.connections import silence_warnings
+from diskimage_create.registries.connections import silence_warnings, speaks_tls
 
 #: Seconds
 _TIMEOUT = 10.0
@@ -19,14 +19,10 @@ def speaks_plain_http(host: str, access: Access) -> bool:
     import requests
 
     silence_warnings()
+    if speaks_tls(host, _TIMEOUT):  # its certificate is checked later
+        return False
     with requests.Session() as session:
         session.auth = lambda request: request  # nothing of ~/.netrc
-        try:
-            # Any certificate will do: with one, it has TLS, and it is checked later.
-            session.get(f"https://{host}/v2/", timeout=_TIMEOUT, verify=False)
-            return False
-        except requests.RequestException:
-            pass
         try:
             answer = session.get(f"http://{host}/v2/", timeout=_TIMEOUT, allow_redirects=False)
         except requests.RequestException:
