@@ -18,6 +18,8 @@ PULL_POLICY = "pull_policy"
 _LOCAL_REGISTRY = "local_registry"
 #: What services read: an ``image`` there is most often something else
 _CONFIGURATION = "conf"
+#: Where TripleO's environment files have theirs
+PARAMETERS = "parameter_defaults"
 _PARAMETER = re.compile(r"(?:Container|Docker)\w*Image")
 _CONTAINERS = re.compile(r"containers?|sidecars?", re.IGNORECASE)
 
@@ -71,7 +73,7 @@ class Reading:
                 self._mapping(value, here)
             elif isinstance(value, list):
                 self._items(value, here)
-            elif place in ((), ("parameter_defaults",)) and _PARAMETER.fullmatch(key) and value:
+            elif place in ((), (PARAMETERS,)) and _PARAMETER.fullmatch(key) and value:
                 self._add(value, here, Kind.TRIPLEO, key)
 
     def _items(self, data: list[Any], place: Place) -> None:

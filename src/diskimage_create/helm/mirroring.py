@@ -10,6 +10,7 @@ from typing import Any
 
 from diskimage_create.errors import InputError, Problem, RemoteError, RemoteProblems
 from diskimage_create.helm import selecting
+from diskimage_create.helm.documents import PARAMETERS
 from diskimage_create.helm.model import Kind, Used
 from diskimage_create.helm.selecting import Selection, full, keys, where
 from diskimage_create.helm.writing import as_yaml
@@ -21,7 +22,6 @@ from diskimage_create.registries.copying import Copied, Copy, Status, copy_all
 _HEAD = "# Made by 'diskimage-create images mirror --to {to}'."
 #: Hexadecimal digits of a digest in a tag, which has up to 128 characters
 _DIGITS = 64
-_PARAMETERS = "parameter_defaults"
 _INSECURE = "DockerInsecureRegistryAddress"
 
 
@@ -233,9 +233,9 @@ def emit(selection: Selection, made: Plan, to: Target, form: Emit, insecure: fro
         return Emitted(as_yaml(_sync_list(made, insecure), _HEAD.format(to=to)), (), override)
     data = override.data
     if form is Emit.TRIPLEO:
-        parameters = {**data, **data.get(_PARAMETERS, {})}
-        parameters.pop(_PARAMETERS, None)
-        data = {_PARAMETERS: parameters | ({_INSECURE: [to.host]} if to.host in insecure else {})}
+        parameters = {**data, **data.get(PARAMETERS, {})}
+        parameters.pop(PARAMETERS, None)
+        data = {PARAMETERS: parameters | ({_INSECURE: [to.host]} if to.host in insecure else {})}
     return Emitted(as_yaml(data, _HEAD.format(to=to)), override.left, override)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.files import refuse_unwritable
 from diskimage_create.helm import reading
+from diskimage_create.helm.documents import IMAGES, PARAMETERS
 from diskimage_create.helm.model import Found, Kind, Used
 from diskimage_create.references import Reference
 from diskimage_create.yamlfile import Place
@@ -19,7 +20,6 @@ _VALUES = "values.yaml"
 _OVERRIDES = "values_overrides"
 #: Where a chart keeps the charts that it is made of (https://helm.sh/docs/chart_template_guide/subcharts_and_globals/)
 _SUBCHARTS = "charts"
-_PARAMETERS = "parameter_defaults"
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _home(file: Path, charts: Mapping[Path, str]) -> Path | None:
 
 def _homeless(owners: Mapping[Used, str | None]) -> Iterator[Problem]:
     for image, owner in owners.items():
-        if owner is None and image.place[0] in ("images", _PARAMETERS):
+        if owner is None and image.place[0] in (IMAGES, PARAMETERS):
             hint = "give this file and the charts apart, or put it into its chart's directory"
             yield Problem(f"{key(image)} is of no chart, and other files are", where(image), hint)
 
