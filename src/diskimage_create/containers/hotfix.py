@@ -110,12 +110,7 @@ def _bases(
 def _make(hotfix: Hotfix, base: str, paths: Mapping[str, str], buildah: Buildah) -> None:
     before = buildah.id_of(str(hotfix.made))
     with buildah.container(base) as container:
-        with tasks.step("looking at the packages of the image"):
-            kind = packages.kind_of(container)
-        files = tasks.files_for(kind, paths)
-        names = packages.lend(container, files)
-        with tasks.step("installing the packages"):
-            packages.install(container, kind, names)
+        kind, files, _ = tasks.install(container, paths)
         labels = {"modified_append_tag": str(hotfix.made.tag).removeprefix(str(hotfix.image.tag))}
         with tasks.step("making the image"):
             made = container.commit(str(hotfix.made), labels, "diskimage-create hotfix")

@@ -71,15 +71,26 @@ def apply(
 
 
 def _install(modification: Modification, container: Container) -> None:
-    with step("looking at the packages of the image"):
-        kind = packages.kind_of(container)
-    names = packages.lend(container, files_for(kind, modification.variables))
-    with step("installing the packages"):
-        packages.install(container, kind, names)
+    kind, _, names = install(container, modification.variables)
     check_installed(container, kind, names)
 
 
-def files_for(kind: packages.Kind, variables: Mapping[str, Any]) -> list[Path]:
+def install(container: Container, variables: Mapping[str, Any]) -> tuple[packages.Kind, list[Path], list[str]]:
+    """Install the files of packages that an image of its kind gets; the kind, the files, their names in the container.
+
+    :param variables: the directories of packages: ``rpms_path``, ``debs_path``
+    :raises BuildError: there are none of its kind, or they cannot be installed
+    """
+    with step("looking at the packages of the image"):
+        kind = packages.kind_of(container)
+    files = _files_for(kind, variables)
+    names = packages.lend(container, files)
+    with step("installing the packages"):
+        packages.install(container, kind, names)
+    return kind, files, names
+
+
+def _files_for(kind: packages.Kind, variables: Mapping[str, Any]) -> list[Path]:
     """The files of packages that an image of this kind gets.
 
     :raises BuildError: there are none of its kind
