@@ -1,4 +1,7 @@
-"""What all tests share: a run fails when a whole group that should have run was skipped."""
+"""What all tests share: a run fails when a whole group that should have run was skipped.
+
+Properties are tried with the same examples each time, so that a failure is the change's; campaigns draw new ones.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 _outcomes: dict[str, Counter[str]] = {}
@@ -17,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         help="comma separated folders of tests/ of which at least one test must pass (CI: loop,e2e)",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("repeatable", derandomize=True)
+    if not config.option.markexpr.startswith("full or"):
+        settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

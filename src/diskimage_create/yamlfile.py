@@ -23,8 +23,8 @@ _MOST_NODES = 1_000_000
 _MOST_BYTES = 16 * 2**20
 _DEEPEST = 100
 _MERGE = "tag:yaml.org,2002:merge"
-#: A plain ``=``, which PyYAML resolves and has no constructor for; to everybody else it is text
-_VALUE = "tag:yaml.org,2002:value"
+#: YAML 1.1's types of ``=`` and of ``!``, ``&``, ``*``: PyYAML resolves them, and has no constructor for them
+_ONLY_TEXT = frozenset({"tag:yaml.org,2002:value", "tag:yaml.org,2002:yaml"})
 _SCHEMAS = Path(__file__).parent / "schemas"
 #: JSON Schema's names of types, for people
 _TYPES = {
@@ -264,7 +264,7 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(loader, item, (*place, index)) for index, item in enumerate(node.value)]
         self.texts[place] = node.value
-        if node.tag == _VALUE:
+        if node.tag in _ONLY_TEXT:
             return node.value
         try:
             return loader.construct_object(node)

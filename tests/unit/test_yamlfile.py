@@ -44,7 +44,7 @@ def test_scalars_are_known_as_they_are_written(text: str, tmp_path: Path) -> Non
 
 
 def test_an_equals_sign_is_text(tmp_path: Path) -> None:
-    assert yamlfile.read(written(tmp_path, "a: =\n")).data == {"a": "="}
+    assert yamlfile.read(written(tmp_path, "a: =\nb: !!yaml '!'\n")).data == {"a": "=", "b": "!"}
 
 
 def test_anchors_and_merge_keys(tmp_path: Path) -> None:
