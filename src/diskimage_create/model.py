@@ -234,6 +234,15 @@ class Status(StrEnum):
     SKIP = "skip"
 
 
+class Severity(StrEnum):
+    """What it means that a check finds a problem."""
+
+    ERROR = "error"
+    """The image is rejected."""
+    WARNING = "warning"
+    """The image works, but someone should look."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one check saw."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from diskimage_create.errors import DiskImageError, HostError
-from diskimage_create.model import Expectation, Finding, Status
+from diskimage_create.model import Expectation, Finding, Severity, Status
 from diskimage_create.validate.image import ImageView, Unavailable
 
 
@@ -33,6 +33,8 @@ class Check:
     """Any of these elements makes the check apply; empty: it applies to every image."""
     deep: bool
     """Whether it reads all content, and so runs only when asked for."""
+    severity: Severity
+    """What a problem that it finds means."""
 
 
 CHECKS: list[Check] = []
@@ -40,7 +42,12 @@ CHECKS: list[Check] = []
 
 
 def check(
-    id: str, title: str, *, element: str | tuple[str, ...] = (), deep: bool = False
+    id: str,
+    title: str,
+    *,
+    element: str | tuple[str, ...] = (),
+    deep: bool = False,
+    severity: Severity = Severity.ERROR,
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a function as a check.
 
@@ -48,11 +55,12 @@ def check(
     :param title: what holds for a good image, as a short statement
     :param element: the check belongs to (any of) these elements
     :param deep: run only by ``validate --deep``
+    :param severity: whether what it fails rejects the image, or is a warning
     """
     elements = frozenset((element,) if isinstance(element, str) else element)
 
     def register(function: CheckFunction) -> CheckFunction:
-        CHECKS.append(Check(id, title, function, elements, deep))
+        CHECKS.append(Check(id, title, function, elements, deep, severity))
         return function
 
     return register
@@ -90,7 +98,10 @@ def run_check(check: Check, view: ImageView, expectation: Expectation, *, deep: 
     """Run one check; whatever the image does to it becomes a finding."""
     started = time.monotonic()
     outcome = _not_applicable(check, expectation, deep) or _outcome(check, view, expectation)
-    return Finding(check.id, check.title, outcome.status, printable(outcome.message), time.monotonic() - started)
+    status = outcome.status
+    if status is Status.FAIL and check.severity is Severity.WARNING:
+        status = Status.WARN
+    return Finding(check.id, check.title, status, printable(outcome.message), time.monotonic() - started)
 
 
 def printable(text: str) -> str:

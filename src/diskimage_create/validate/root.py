@@ -14,13 +14,28 @@ import stat
 from collections import deque
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 # As many as the kernel follows.
 MAX_LINKS = 40
 
 # The largest file that a check reads whole; the real ones are a few hundred kilobytes.
 MAX_READ = 64 * 2**20
+
+
+class Entry(NamedTuple):
+    """A file, directory or link of an image: its name from ``/``, and what ``lstat`` says of it."""
+
+    name: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    """In bytes"""
+    links: int
+    inode: int
 
 
 class ImageRoot:
@@ -146,6 +161,32 @@ class ImageRoot:
         for directory, _, files in os.walk(found):
             prefix = name.rstrip("/") + directory[len(found) :]
             yield from (f"{prefix}/{file}" for file in sorted(files))
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """Everything in the tree but its top, read once for all checks; a name of two links is there twice."""
+        found = []
+        pending = [""]
+        while pending:
+            directory = pending.pop()
+            with os.scandir(self._top + directory) as there:
+                for each in there:
+                    name = f"{directory}/{each.name}"
+                    status = each.stat(follow_symlinks=False)
+                    found.append(
+                        Entry(
+                            name,
+                            status.st_mode,
+                            status.st_uid,
+                            status.st_gid,
+                            status.st_size,
+                            status.st_nlink,
+                            status.st_ino,
+                        )
+                    )
+                    if each.is_dir(follow_symlinks=False):
+                        pending.append(name)
+        return tuple(found)
 
     def _directory(self, name: str) -> str:
         """The host path of a directory; remembered, because nothing changes in a read-only tree."""
