@@ -205,13 +205,16 @@ class ImageRoot:
         return [name for name in matches if self.lstat(name) is not None]
 
     def files_below(self, name: str) -> Iterator[str]:
-        """The names of everything but directories below a directory, links not followed."""
+        """The names of everything but directories below a directory, links not followed.
+
+        :raises OSError: a directory cannot be read
+        """
         start = name.rstrip("/")
         for top in (start, *(place for place in self.mounted if place.startswith(f"{start}/"))):
             found = self.find(top)
             if found is None or not os.path.isdir(found):
                 continue
-            for directory, _, files in os.walk(found):
+            for directory, _, files in os.walk(found, onerror=_raise):
                 prefix = top + directory[len(found) :]
                 yield from (f"{prefix}/{file}" for file in sorted(files))
 
@@ -250,6 +253,10 @@ def walk(top: Path) -> list[Entry]:
                 if each.is_dir(follow_symlinks=False):
                     pending.append(name)
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _parts(name: str) -> list[str]:
