@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 from diskimage_create.validate.image import ImageView, Unavailable
-from diskimage_create.validate.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
+from diskimage_create.validate.packages import DPKG_STATUS, no_database, rpm_database, rpm_rows
 
 _FIELD = re.compile(r"^(Package|Status|Architecture|Version): (.*)$", re.MULTILINE)
 
@@ -36,7 +36,7 @@ def read_inventory(view: ImageView) -> list[dict[str, str]]:
         (rows,) = rpm_rows(database, view.workspace, "SELECT blob FROM Packages")
         packages = list(_rpm(row[0] for row in rows))
     else:
-        raise Unavailable(NO_DATABASE)
+        raise Unavailable(no_database(view.root))
     return sorted(packages, key=lambda package: (package["package"], package["architecture"], package["version"]))
 
 
