@@ -125,9 +125,7 @@ BACKENDS = {
         _tool("squashfuse", "squashfuse", "looks into squashfs without root"),
     ),
     "validate, backend guestfs": (
-        _tool(
-            "guestmount", "guestmount (libguestfs-tools)", "logical volumes, and what the kernel cannot read"
-        ),
+        _tool("guestmount", "guestmount (libguestfs-tools)", "logical volumes, and what the kernel cannot read"),
     ),
 }
 #: What makes things better, and can be done without

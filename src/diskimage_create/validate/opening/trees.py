@@ -66,7 +66,7 @@ class DiskTrees:
         """The root with what its fstab mounts, outermost first; what is not on this disk is left out."""
         root = ImageRoot(tree)
         try:
-            lines = fstab.parse(root.read_text("/etc/fstab") or "")
+            lines = fstab.parse_fstab(root.read_text("/etc/fstab") or "")
         except OSError:  # the checks will say so
             return root
         mounts = [mount for mount in lines if mount.place.startswith("/")]
