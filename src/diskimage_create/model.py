@@ -252,6 +252,8 @@ class Finding:
     status: Status
     message: str
     seconds: float = 0.0
+    severity: Severity = Severity.ERROR
+    """What a problem means that the check finds"""
 
     def as_json(self) -> dict[str, Any]:
         """The finding as ``validate --format json`` prints it."""
@@ -261,6 +263,7 @@ class Finding:
             "status": self.status.value,
             "message": self.message,
             "seconds": round(self.seconds, 3),
+            "severity": self.severity.value,
         }
 
 

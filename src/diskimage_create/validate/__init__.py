@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from diskimage_create import process
 from diskimage_create.model import Expectation, Finding, Report, Status
@@ -16,6 +19,8 @@ from diskimage_create.validate.as_root import validate_as_root
 from diskimage_create.validate.expect import expectation_for, expectation_in, from_json, recorded_expectation, to_json
 from diskimage_create.validate.image import Damaged, ImageView, open_image, require_file
 from diskimage_create.validate.registry import CHECKS, Check, printable, run_check
+from diskimage_create.validate.said import amended
+from diskimage_create.validate.selection import BY_SKIP, EVERYTHING, Selection, require_matched
 from diskimage_create.workspace import workspace
 
 __all__ = ["CHECKS", "Check", "expectation_for", "from_json", "to_json", "validate", "validate_view"]
@@ -24,27 +29,37 @@ __all__ = ["CHECKS", "Check", "expectation_for", "from_json", "to_json", "valida
 _PARALLEL = 4
 
 
-def validate(path: Path, expectation: Expectation | None = None, *, deep: bool = False) -> Report:
+def validate(
+    path: Path,
+    expectation: Expectation | None = None,
+    *,
+    deep: bool = False,
+    selection: Selection = EVERYTHING,
+    said: Mapping[str, Any] = MappingProxyType({}),
+) -> Report:
     """Check an image against what it should be.
 
     A bad image never raises: it is a report with failed findings.
 
     :param expectation: by default, what the record beside the image or the image itself tells
     :param deep: also read all content
-    :raises InputError: there is no such file, or its record cannot be understood
+    :param selection: which checks
+    :param said: what is to be expected instead, or besides, see :mod:`diskimage_create.validate.said`
+    :raises InputError: there is no such file, its record cannot be understood, or no check was selected
     :raises HostError: this host cannot open images
     """
     if not process.is_root() and path.is_file():
-        return validate_as_root(path, expectation, deep=deep)
+        return validate_as_root(path, expectation, deep=deep, selection=selection, said=said)
     started = time.monotonic()
     require_file(path)
     with workspace() as work:
         try:
             with open_image(path, workspace=work.tmp) as view:
                 wanted = expectation or recorded_expectation(path) or expectation_in(view)
-                findings = _run_all(view, wanted, deep=deep)
+                findings = _run_all(view, amended(wanted, said), deep=deep, selection=selection)
         except Damaged as damage:
-            findings = _not_opened(damage)
+            findings = _not_opened(damage, selection)
+    require_matched(selection, (finding.id for finding in findings))
     return Report(path, findings, time.monotonic() - started)
 
 
@@ -57,23 +72,29 @@ def validate_view(view: ImageView, expectation: Expectation, *, deep: bool = Fal
     return Report(view.path, findings, time.monotonic() - started)
 
 
-def _run_all(view: ImageView, expectation: Expectation, *, deep: bool) -> tuple[Finding, ...]:
+def _run_all(
+    view: ImageView, expectation: Expectation, *, deep: bool, selection: Selection = EVERYTHING
+) -> tuple[Finding, ...]:
+    wanted = [check for check in CHECKS if selection.wants(check.id)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        running = [pool.submit(run_check, check, view, expectation, deep=deep) for check in CHECKS]
-        findings = [future.result() for future in running]
-    return (*_access_notes(view), *findings)
+        running = {
+            check.id: pool.submit(run_check, check, view, expectation, deep=deep)
+            for check in wanted
+            if not selection.skips(check.id)
+        }
+        return tuple(running[each.id].result() if each.id in running else _left_out(each, BY_SKIP) for each in wanted)
 
 
-def _access_notes(view: ImageView) -> list[Finding]:
-    title = "The image could be looked into the usual way"
-    return [Finding("image-access", title, Status.WARN, printable(note)) for note in view.notes]
+def _left_out(check: Check, why: str) -> Finding:
+    return Finding(check.id, check.title, Status.SKIP, why, severity=check.severity)
 
 
-def _not_opened(damage: Damaged) -> tuple[Finding, ...]:
-    """The check that the damage fails, and all others skipped."""
+def _not_opened(damage: Damaged, selection: Selection) -> tuple[Finding, ...]:
+    """The check that the damage fails, whether or not it was asked for, and all others skipped."""
     return tuple(
         Finding(check.id, check.title, Status.FAIL, printable(damage.message))
         if check.id == damage.check
-        else Finding(check.id, check.title, Status.SKIP, "the image could not be opened")
+        else _left_out(check, "the image could not be opened")
         for check in CHECKS
+        if check.id == damage.check or selection.wants(check.id)
     )

@@ -5,16 +5,26 @@ sudo python -m diskimage_create.validate.as_root    reads a request on standard 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from diskimage_create import as_root
-from diskimage_create.model import Expectation, Finding, Report, Status
+from diskimage_create.model import Expectation, Finding, Report, Severity, Status
 from diskimage_create.validate.expect import from_json, to_json
+from diskimage_create.validate.selection import EVERYTHING, Selection
 
 
-def validate_as_root(path: Path, expectation: Expectation | None, *, deep: bool) -> Report:
+def validate_as_root(
+    path: Path,
+    expectation: Expectation | None,
+    *,
+    deep: bool,
+    selection: Selection = EVERYTHING,
+    said: Mapping[str, Any] = MappingProxyType({}),
+) -> Report:
     """Run :func:`diskimage_create.validate.validate` through sudo.
 
     :raises HostError: sudo refused
@@ -24,9 +34,14 @@ def validate_as_root(path: Path, expectation: Expectation | None, *, deep: bool)
         "deep": deep,
         "expectation": None if expectation is None else to_json(expectation),
         "secrets": {} if expectation is None else dict(expectation.secrets),
+        "selection": asdict(selection),
+        "said": dict(said),
     }
     report = as_root.ask("diskimage_create.validate.as_root", request)
-    findings = tuple(Finding(**{**finding, "status": Status(finding["status"])}) for finding in report["checks"])
+    findings = tuple(
+        Finding(**{**each, "status": Status(each["status"]), "severity": Severity(each["severity"])})
+        for each in report["checks"]
+    )
     return Report(path, findings, report["seconds"])
 
 
@@ -36,7 +51,9 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
     expectation = None
     if request["expectation"] is not None:
         expectation = replace(from_json(request["expectation"]), secrets=request["secrets"])
-    return validate(Path(request["path"]), expectation, deep=request["deep"]).as_json()
+    selection = Selection(**{name: tuple(patterns) for name, patterns in request["selection"].items()})
+    path, said = Path(request["path"]), request["said"]
+    return validate(path, expectation, deep=request["deep"], selection=selection, said=said).as_json()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Check:
     """Any of these elements makes the check apply; empty: it applies to every image."""
     deep: bool
     """Whether it reads all content, and so runs only when asked for."""
-    severity: Severity
+    severity: Severity = Severity.ERROR
     """What a problem that it finds means."""
 
 
@@ -101,7 +101,8 @@ def run_check(check: Check, view: ImageView, expectation: Expectation, *, deep: 
     status = outcome.status
     if status is Status.FAIL and check.severity is Severity.WARNING:
         status = Status.WARN
-    return Finding(check.id, check.title, status, printable(outcome.message), time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Finding(check.id, check.title, status, printable(outcome.message), seconds, check.severity)
 
 
 def printable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # The order of the report: from the disk to the files in it.
+from diskimage_create.validate.checks import access as access  # isort: skip
 from diskimage_create.validate.checks import disk as disk  # isort: skip
 from diskimage_create.validate.checks import system as system  # isort: skip
 from diskimage_create.validate.checks import boot as boot  # isort: skip

@@ -22,6 +22,9 @@ _MACHINES = {
     (21, 64): ("ppc64le", "ppc64el"),
 }
 
+#: Every such name
+ARCHITECTURES = tuple(name for names in _MACHINES.values() for name in names)
+
 # Programs that every image has one of.
 _PROGRAMS = ("/usr/bin/dpkg", "/usr/bin/rpm", "/bin/sh", "/sbin/init")
 
