@@ -268,6 +268,17 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Suite:
+    """Tests for pytest-testinfra that say something of an image."""
+
+    owner: str
+    """The element that brings them, or the name of their directory"""
+    path: Path
+    element: bool
+    """Whether they are run for images with this element only"""
+
+
+@dataclass(frozen=True)
 class Expectation:
     """What an image should be; None where nothing is known. Validation compares with it."""
 
@@ -293,6 +304,8 @@ class Expectation:
     """SHA-256 (hex) of the DER form of CA certificates that the host lent to the build."""
     ca_certificates: tuple[str, ...] = ()
     """The same of those that the image trusts for good because the user asked for it."""
+    suites: tuple[Suite, ...] = ()
+    """Tests that are to be run in the image; a record does not tell of them."""
 
 
 @dataclass(frozen=True)

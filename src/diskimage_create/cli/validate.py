@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from diskimage_create.cli import CONTEXT, format_option, stop_on_signals
 from diskimage_create.errors import ImageRejected, InputError, Problem
+
+if TYPE_CHECKING:
+    from diskimage_create.model import Element
 
 Value = TypeVar("Value")
 
@@ -29,6 +32,18 @@ Value = TypeVar("Value")
 )
 @click.option("--only", multiple=True, metavar="ID,...", allow_from_autoenv=False, help="Run these checks only.")
 @click.option("--skip", multiple=True, metavar="ID,...", allow_from_autoenv=False, help="Leave these checks out.")
+@click.option(
+    "--element-checks",
+    is_flag=True,
+    help="Run the checks that the image's elements bring. Programs of the image run, in a sandbox.",
+)
+@click.option(
+    "--checks",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run tests for pytest-testinfra, too, likewise in a sandbox; can be repeated.",
+)
 @click.option("--list", "list_checks", is_flag=True, allow_from_autoenv=False, help="Show all checks; needs no image.")
 @format_option
 def validate(
@@ -37,6 +52,8 @@ def validate(
     expect: tuple[str, ...],
     only: tuple[str, ...],
     skip: tuple[str, ...],
+    element_checks: bool,
+    checks: tuple[Path, ...],
     list_checks: bool,
     output_format: str,
 ) -> int:
@@ -51,23 +68,26 @@ def validate(
       diskimage-create validate other.qcow2 --expect os=debian,release=bookworm,package=haproxy
       diskimage-create validate other.qcow2 --skip 'build-*' --deep
     """
-    from diskimage_create.validate import CHECKS, report, selection
+    from diskimage_create.validate import CHECKS, report, selection, suites
     from diskimage_create.validate import validate as check
 
     problems: list[Problem] = []
     chosen = _kept(problems, lambda: selection.select(only, skip)) or selection.EVERYTHING
     said = _kept(problems, lambda: _said(expect)) or {}
+    tests = _kept(problems, lambda: suites.of_directories(checks, "--checks")) or ()
     if not list_checks and image is None:
         problems.append(Problem("no image is named", "validate", "see 'diskimage-create validate --help'"))
     if problems:
         raise InputError(problems)
     if list_checks or image is None:
-        checks = [each for each in CHECKS if chosen.wants(each.id) and not chosen.skips(each.id)]
+        listed = [each for each in CHECKS if chosen.wants(each.id) and not chosen.skips(each.id)]
         as_json = output_format == "json"
-        click.echo(json.dumps(selection.as_json(checks), indent=1) if as_json else selection.as_text(checks))
+        click.echo(json.dumps(selection.as_json(listed), indent=1) if as_json else selection.as_text(listed))
         return 0
     stop_on_signals()
-    result = check(image, deep=deep, selection=chosen, said=said)
+    if element_checks:
+        tests = (*tests, *suites.of_elements((name, element.path) for name, element in _elements().items()))
+    result = check(image, deep=deep, selection=chosen, said=said, suites=tests)
     if output_format == "json":
         click.echo(report.as_json(result))
     else:
@@ -85,13 +105,17 @@ def _kept(problems: list[Problem], read: Callable[[], Value]) -> Value | None:
 
 
 def _said(expect: tuple[str, ...]) -> dict[str, Any]:
-    from diskimage_create import elements, places
     from diskimage_create.validate import CHECKS
     from diskimage_create.validate.said import parse
 
-    if not expect:
-        return {}
-    where = [place.path for place in places.named(os.environ, elements.OURS, elements.builtin())]
-    where += [place.path for place in places.installed(os.environ)]
-    known = set(elements.find_all(where)).union(*(check.elements for check in CHECKS))
+    known = set(_elements()).union(*(check.elements for check in CHECKS)) if expect else ()
     return parse(expect, known)
+
+
+def _elements() -> Mapping[str, Element]:
+    """All elements that there are, those of installed packages too."""
+    from diskimage_create import elements, places
+
+    named = places.named(os.environ, elements.OURS, elements.builtin())
+    where = places.insert(named, places.installed(os.environ))
+    return elements.find_all(place.path for place in where)

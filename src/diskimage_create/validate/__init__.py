@@ -6,27 +6,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from diskimage_create import process
-from diskimage_create.model import Expectation, Finding, Report, Status
+from diskimage_create.model import Expectation, Finding, Report, Status, Suite
 from diskimage_create.validate import checks as _checks  # noqa: F401  (registers them)
 from diskimage_create.validate.as_root import validate_as_root
 from diskimage_create.validate.expect import expectation_for, expectation_in, from_json, recorded_expectation, to_json
 from diskimage_create.validate.image import Damaged, ImageView, open_image, require_file
-from diskimage_create.validate.registry import CHECKS, Check, printable, run_check
+from diskimage_create.validate.registry import CHECKS, Check, printable, run_parts
 from diskimage_create.validate.said import amended
 from diskimage_create.validate.selection import BY_SKIP, EVERYTHING, Selection, require_matched
+from diskimage_create.validate.suites import applicable
 from diskimage_create.workspace import workspace
 
-__all__ = ["CHECKS", "Check", "expectation_for", "from_json", "to_json", "validate", "validate_view"]
+__all__ = [
+    "CHECKS",
+    "OF_ELEMENTS",
+    "Check",
+    "expectation_for",
+    "from_json",
+    "is_of_element",
+    "to_json",
+    "validate",
+    "validate_view",
+]
 
 # Checks wait for the disk more than they compute, and qemu-img runs beside them.
 _PARALLEL = 4
+
+#: The check that runs the tests of elements
+ELEMENT_CHECKS = "element-checks"
+#: That one, and the tests that it runs
+OF_ELEMENTS = Selection(only=(ELEMENT_CHECKS, "*/*"))
 
 
 def validate(
@@ -36,6 +53,7 @@ def validate(
     deep: bool = False,
     selection: Selection = EVERYTHING,
     said: Mapping[str, Any] = MappingProxyType({}),
+    suites: Sequence[Suite] = (),
 ) -> Report:
     """Check an image against what it should be.
 
@@ -45,21 +63,25 @@ def validate(
     :param deep: also read all content
     :param selection: which checks
     :param said: what is to be expected instead, or besides, see :mod:`diskimage_create.validate.said`
+    :param suites: tests that are to be run in the image; those of elements that it does not hold are not
     :raises InputError: there is no such file, its record cannot be understood, or no check was selected
     :raises HostError: this host cannot open images
     """
     if not process.is_root() and path.is_file():
-        return validate_as_root(path, expectation, deep=deep, selection=selection, said=said)
+        return validate_as_root(path, expectation, deep=deep, selection=selection, said=said, suites=suites)
     started = time.monotonic()
     require_file(path)
     with workspace() as work:
         try:
             with open_image(path, workspace=work.tmp) as view:
                 wanted = expectation or recorded_expectation(path) or expectation_in(view)
-                findings = _run_all(view, amended(wanted, said), deep=deep, selection=selection)
+                wanted = amended(wanted, said)
+                wanted = replace(wanted, suites=applicable([*wanted.suites, *suites], wanted.elements))
+                findings = _run_all(view, wanted, deep=deep, selection=selection)
         except Damaged as damage:
             findings = _not_opened(damage, selection)
-    require_matched(selection, (finding.id for finding in findings))
+    if not any(finding.id == ELEMENT_CHECKS and finding.status is not Status.PASS for finding in findings):
+        require_matched(selection, [finding.id for finding in findings])
     return Report(path, findings, time.monotonic() - started)
 
 
@@ -75,14 +97,31 @@ def validate_view(view: ImageView, expectation: Expectation, *, deep: bool = Fal
 def _run_all(
     view: ImageView, expectation: Expectation, *, deep: bool, selection: Selection = EVERYTHING
 ) -> tuple[Finding, ...]:
-    wanted = [check for check in CHECKS if selection.wants(check.id)]
+    with_tests = selection.wants_tests and expectation.suites
+    wanted = [check for check in CHECKS if selection.wants(check.id) or (with_tests and check.id == ELEMENT_CHECKS)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
         running = {
-            check.id: pool.submit(run_check, check, view, expectation, deep=deep)
+            check.id: pool.submit(run_parts, check, view, expectation, deep=deep)
             for check in wanted
             if not selection.skips(check.id)
         }
-        return tuple(running[each.id].result() if each.id in running else _left_out(each, BY_SKIP) for each in wanted)
+        found = [running[each.id].result() if each.id in running else (_left_out(each, BY_SKIP),) for each in wanted]
+    return tuple(finding for findings in found for finding in _selected(findings, selection))
+
+
+def is_of_element(finding: Finding) -> bool:
+    """Whether it is of a test that an element brings."""
+    return "/" in finding.id
+
+
+def _selected(findings: tuple[Finding, ...], selection: Selection) -> Iterator[Finding]:
+    """A check's finding, and those of the tests that it ran, as far as they are wanted."""
+    yield findings[0]
+    for test in findings[1:]:
+        if selection.skips(test.id):
+            yield replace(test, status=Status.SKIP, message=BY_SKIP)
+        elif selection.wants(test.id):
+            yield test
 
 
 def _left_out(check: Check, why: str) -> Finding:

@@ -5,14 +5,14 @@ sudo python -m diskimage_create.validate.as_root    reads a request on standard 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from diskimage_create import as_root
-from diskimage_create.model import Expectation, Finding, Report, Severity, Status
+from diskimage_create.model import Expectation, Finding, Report, Severity, Status, Suite
 from diskimage_create.validate.expect import from_json, to_json
 from diskimage_create.validate.selection import EVERYTHING, Selection
 
@@ -24,6 +24,7 @@ def validate_as_root(
     deep: bool,
     selection: Selection = EVERYTHING,
     said: Mapping[str, Any] = MappingProxyType({}),
+    suites: Sequence[Suite] = (),
 ) -> Report:
     """Run :func:`diskimage_create.validate.validate` through sudo.
 
@@ -36,6 +37,10 @@ def validate_as_root(
         "secrets": {} if expectation is None else dict(expectation.secrets),
         "selection": asdict(selection),
         "said": dict(said),
+        "suites": [
+            {**asdict(suite), "path": str(suite.path)}
+            for suite in (*(expectation.suites if expectation else ()), *suites)
+        ],
     }
     report = as_root.ask("diskimage_create.validate.as_root", request)
     findings = tuple(
@@ -52,8 +57,10 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
     if request["expectation"] is not None:
         expectation = replace(from_json(request["expectation"]), secrets=request["secrets"])
     selection = Selection(**{name: tuple(patterns) for name, patterns in request["selection"].items()})
-    path, said = Path(request["path"]), request["said"]
-    return validate(path, expectation, deep=request["deep"], selection=selection, said=said).as_json()
+    suites = [Suite(**{**suite, "path": Path(suite["path"])}) for suite in request["suites"]]
+    deep, said = request["deep"], request["said"]
+    path = Path(request["path"])
+    return validate(path, expectation, deep=deep, selection=selection, said=said, suites=suites).as_json()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -53,17 +53,16 @@ def select(only: Iterable[str], skip: Iterable[str]) -> Selection:
     return Selection(wanted, unwanted)
 
 
-def require_matched(selection: Selection, ids: Iterable[str]) -> None:
+def require_matched(selection: Selection, ids: Collection[str]) -> None:
     """Refuse an ``--only`` that found nothing to check: the image would seem to be good.
 
     :param ids: of all that was reported
     :raises InputError: names what no check was called
     """
-    reported = list(ids)
     problems = [
         Problem(f"this image has no check {pattern}", "--only", "leave --only out to see what it has")
         for pattern in selection.only
-        if not any(fnmatchcase(id, pattern) for id in reported)
+        if not any(fnmatchcase(id, pattern) for id in ids)
     ]
     if problems:
         raise InputError(problems)

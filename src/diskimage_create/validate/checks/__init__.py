@@ -14,3 +14,4 @@ from diskimage_create.validate.checks import instance as instance  # isort: skip
 from diskimage_create.validate.checks import identity as identity  # isort: skip
 from diskimage_create.validate.checks import leftovers as leftovers  # isort: skip
 from diskimage_create.validate.checks import content as content  # isort: skip
+from diskimage_create.validate.checks import suites as suites  # isort: skip

@@ -62,10 +62,10 @@ def _is_release(fields: dict[str, str], release: str) -> bool:
 @check("architecture", "Programs are of the architecture asked for")
 def architecture(view: ImageView, expectation: Expectation) -> Outcome:
     """The ELF header of a program that every image has names the architecture asked for."""
-    machine = _machine(view.root)
-    if machine is None:
+    found = machine(view.root)
+    if found is None:
         return verdict(["no program was found whose ELF header could be read"], "")
-    names = _MACHINES.get(machine, (f"machine {machine[0]}",))
+    names = _MACHINES.get(found, (f"machine {found[0]}",))
     if expectation.arch is None:
         return skipped(f"{names[0]}; no architecture is known to compare with")
     problems = [] if expectation.arch in names else [f"programs are of {names[0]} instead of {expectation.arch}"]
@@ -80,10 +80,11 @@ def parse_elf_machine(start: bytes) -> tuple[int, int] | None:
     return int.from_bytes(start[18:20], order), 64 if start[4] == 2 else 32  # type: ignore[arg-type]
 
 
-def _machine(root: ImageRoot) -> tuple[int, int] | None:
+def machine(root: ImageRoot) -> tuple[int, int] | None:
+    """The same of a program that every image has; None where there is none that can be read."""
     for program in _PROGRAMS:
-        if machine := parse_elf_machine(root.read_bytes(program, limit=20) or b""):
-            return machine
+        if found := parse_elf_machine(root.read_bytes(program, limit=20) or b""):
+            return found
     return None
 
 
