@@ -133,6 +133,7 @@ OPTIONAL = (
     _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without converting it"),
     _tool("mmdebstrap", "mmdebstrap", "bootstraps Debian faster than debootstrap"),
     _tool("mcopy", "mtools", "reads EFI system partitions"),
+    _tool("bwrap", "bubblewrap", "runs the checks that elements bring"),
     _tool("rsync", "rsync", "source repositories that are archives"),
     _tool("dot", "graphviz", "draws what elements depend on"),
     _tool("shellcheck", "shellcheck (ShellCheck)", "checks the scripts of elements"),
