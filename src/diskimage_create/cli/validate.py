@@ -27,7 +27,9 @@ Value = TypeVar("Value")
     "--backend",
     type=click.Choice(["auto", "loop", "fuse", "guestfs"]),
     default="auto",
-    envvar="DISKIMAGE_CREATE_BACKEND",
+    # DISKIMAGE_CREATE_BACKEND is of build's --backend, which means something else.
+    envvar="DISKIMAGE_CREATE_VALIDATE_BACKEND",
+    allow_from_autoenv=False,
     help="How to look into it.  [auto]",
 )
 @click.option(
