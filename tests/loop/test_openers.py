@@ -134,6 +134,23 @@ def test_boot_and_efi_partitions_are_where_fstab_has_them(
         assert found[check] is Status.PASS
 
 
+def test_secrets_in_further_partitions(tree: Path, expectation: Expectation, tmp_path: Path, backend: str) -> None:
+    boot = tmp_path / "boot-tree"
+    (tree / "boot").rename(boot)
+    (tree / "boot").mkdir()
+    (boot / "note").write_text("the canary-5c1b\n")
+    with (tree / "etc/fstab").open("a") as file:
+        file.write("PARTUUID=00000001-02 /boot ext4 defaults 0 2\n")
+    parts = [
+        images.file_system("ext4", tmp_path / "root.ext4", tree, LABEL, mib=64),
+        images.file_system("ext4", tmp_path / "boot.ext4", boot, "boot", mib=64),
+    ]
+    image = images.partitioned(tmp_path / "image.raw", "dos\nlabel-id: 0x00000001", [("83", part) for part in parts])
+    wanted = replace(expectation, secrets={"canary": "canary-5c1b"})
+    report = validate(image, wanted, deep=True, backend=backend)
+    assert [f.message for f in report.findings if f.id == "secrets"] == ["canary is in /boot/note"]
+
+
 def test_damaged_boot_partition(tree: Path, expectation: Expectation, tmp_path: Path, backend: str) -> None:
     boot = tmp_path / "boot-tree"
     (tree / "boot").rename(boot)
