@@ -13,6 +13,7 @@ from diskimage_create import process
 from diskimage_create.model import Expectation, Finding, Report, Status
 from diskimage_create.validate import checks as _checks  # noqa: F401  (registers them)
 from diskimage_create.validate.as_root import validate_as_root
+from diskimage_create.validate.content import content_of
 from diskimage_create.validate.expect import expectation_for, expectation_in, from_json, recorded_expectation, to_json
 from diskimage_create.validate.image import Damaged, ImageView, open_image, require_file
 from diskimage_create.validate.registry import CHECKS, Check, printable, run_check
@@ -24,28 +25,33 @@ __all__ = ["CHECKS", "Check", "expectation_for", "from_json", "to_json", "valida
 _PARALLEL = 4
 
 
-def validate(path: Path, expectation: Expectation | None = None, *, deep: bool = False) -> Report:
+def validate(
+    path: Path, expectation: Expectation | None = None, *, deep: bool = False, content: bool = False
+) -> Report:
     """Check an image against what it should be.
 
     A bad image never raises: it is a report with failed findings.
 
     :param expectation: by default, what the record beside the image or the image itself tells
     :param deep: also read all content
+    :param content: also say what the image holds
     :raises InputError: there is no such file, or its record cannot be understood
     :raises HostError: this host cannot open images
     """
     if not process.is_root() and path.is_file():
-        return validate_as_root(path, expectation, deep=deep)
+        return validate_as_root(path, expectation, deep=deep, content=content)
     started = time.monotonic()
+    held = None
     require_file(path)
     with workspace() as work:
         try:
             with open_image(path, workspace=work.tmp) as view:
                 wanted = expectation or recorded_expectation(path) or expectation_in(view)
                 findings = _run_all(view, wanted, deep=deep)
+                held = content_of(view) if content else None
         except Damaged as damage:
             findings = _not_opened(damage)
-    return Report(path, findings, time.monotonic() - started)
+    return Report(path, findings, time.monotonic() - started, content=held)
 
 
 def validate_view(view: ImageView, expectation: Expectation, *, deep: bool = False) -> Report:

@@ -11,10 +11,12 @@ from typing import Any
 
 from diskimage_create import as_root
 from diskimage_create.model import Expectation, Finding, Report, Status
+from diskimage_create.validate.content import from_json as content_from_json
+from diskimage_create.validate.content import to_json as content_to_json
 from diskimage_create.validate.expect import from_json, to_json
 
 
-def validate_as_root(path: Path, expectation: Expectation | None, *, deep: bool) -> Report:
+def validate_as_root(path: Path, expectation: Expectation | None, *, deep: bool, content: bool = False) -> Report:
     """Run :func:`diskimage_create.validate.validate` through sudo.
 
     :raises HostError: sudo refused
@@ -22,12 +24,14 @@ def validate_as_root(path: Path, expectation: Expectation | None, *, deep: bool)
     request = {
         "path": str(path.resolve()),
         "deep": deep,
+        "content": content,
         "expectation": None if expectation is None else to_json(expectation),
         "secrets": {} if expectation is None else dict(expectation.secrets),
     }
     report = as_root.ask("diskimage_create.validate.as_root", request)
     findings = tuple(Finding(**{**finding, "status": Status(finding["status"])}) for finding in report["checks"])
-    return Report(path, findings, report["seconds"])
+    held = report["content"]
+    return Report(path, findings, report["seconds"], content=held and content_from_json(held))
 
 
 def _serve(request: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +40,8 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
     expectation = None
     if request["expectation"] is not None:
         expectation = replace(from_json(request["expectation"]), secrets=request["secrets"])
-    return validate(Path(request["path"]), expectation, deep=request["deep"]).as_json()
+    report = validate(Path(request["path"]), expectation, deep=request["deep"], content=request["content"])
+    return {**report.as_json(), "content": report.content and content_to_json(report.content)}
 
 
 if __name__ == "__main__":
