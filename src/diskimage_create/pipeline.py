@@ -166,7 +166,7 @@ def _reuse(job: _Job, stored: Entry) -> list[_Result]:
         if job.options.prove and not all((each.record.get("boot") or {}).get("ok") for each in results):
             proof = _prove(job, {each.artifact.type: each.path for each in results if each.path})
             if not proof.ok:
-                raise ImageRejected(proof.why(), "--refresh builds the image again")
+                raise ImageRejected(proof.why(), "--refresh builds the image again", [proof])
             results = [replace(each, record=record.proved(each.record, proof)) for each in results]
         _give_names(work, results)
     return results

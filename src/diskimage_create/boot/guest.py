@@ -14,8 +14,8 @@ PORT = "org.openstack.diskimage-create.0"
 
 #: Properties of a unit (org.freedesktop.systemd1(5)): microseconds since the kernel's start, 0 for never
 _TIMES = ("InactiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic", "InactiveEnterTimestampMonotonic")
-#: Units that are told of: those that took longest
-_MOST_UNITS = 60
+#: Units that are told of: those that took longest, and those that took any time at all
+_MOST_UNITS, _LEAST_SECONDS = 40, 0.001
 
 _SCRIPT = f"""
 modprobe virtio_console
@@ -128,7 +128,7 @@ def _unit_time(properties: Mapping[str, str]) -> UnitTime | None:
     begun, started, over = (_seconds(properties.get(name, "")) for name in _TIMES)
     end = next((time for time in (started, over) if time >= begun), 0.0)
     unit = properties.get("Id", "")
-    return UnitTime(unit, begun, end - begun) if unit and begun and end else None
+    return UnitTime(unit, begun, end - begun) if unit and begun and end - begun >= _LEAST_SECONDS else None
 
 
 def _stages(lines: Sequence[str]) -> Iterator[tuple[str, float]]:
