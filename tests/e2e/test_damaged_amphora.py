@@ -42,7 +42,7 @@ from damage import (
 
 from contract import schema_errors
 from diskimage_create.model import Report, Status
-from diskimage_create.validate import validate
+from diskimage_create.validate import How, validate
 from diskimage_create.validate.expect import recorded_expectation
 from diskimage_create.validate.packages import DPKG_STATUS
 
@@ -190,7 +190,7 @@ def test_a_secret_of_the_build(disk: Disk) -> None:
     expectation = recorded_expectation(disk.path)
     assert expectation is not None
     Path(f"{disk.path}.json").unlink()  # the build looks for them before there is one
-    report = validate(disk.path, replace(expectation, secrets={"DIB_PASSWORD": SECRET}), deep=True)
+    report = validate(disk.path, replace(expectation, secrets={"DIB_PASSWORD": SECRET}), How(deep=True))
     assert failed(report) == {"secrets": "DIB_PASSWORD is in /usr/share/doc/haproxy/notes"}
     assert SECRET not in str(report)
 

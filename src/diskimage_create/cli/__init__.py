@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
@@ -99,6 +100,14 @@ format_option = click.option(
     type=click.Choice(["text", "json"]),
     default="text",
     help="[text]",
+)
+
+report_option = click.option(
+    "--report",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Write a report there: .html, .xml (JUnit), .json or .txt. Repeatable.",
 )
 
 
