@@ -26,7 +26,7 @@ def unpacked(path: Path, kind: str, target: Path, *, devices: bool) -> Tree:
     (_unpack_tar if kind == "tar" else _unpack_ramdisk)(path, target, devices=devices)
     if process.is_root():
         return Tree(target, lambda: by_find(target))
-    return Tree(target, lambda: by_headers(path, target), owners_lost=True)
+    return Tree(target, lambda: by_headers(path, target), listed=True)
 
 
 def _unpack_tar(path: Path, tree: Path, *, devices: bool) -> None:
