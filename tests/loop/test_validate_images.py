@@ -568,7 +568,7 @@ def test_expectation_from_the_manifests(tree: Path, make_image: ImageMaker) -> N
 
 
 def test_nothing_known_still_checks_the_image(tree: Path, make_image: ImageMaker) -> None:
-    (tree / "etc/ssh").mkdir()
+    (tree / "etc/ssh").mkdir(exist_ok=True)
     (tree / "etc/ssh/ssh_host_rsa_key").write_text("x")
     assert set(failures(validate(make_image()))) == {"ssh-host-keys"}
 
