@@ -14,7 +14,7 @@ from diskimage_create.validate.registry import Outcome, check, listed, skipped, 
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.sshd import MAIN, read_sshd_settings
 from diskimage_create.validate.sudoers import Rule, passwordless_rules
-from diskimage_create.validate.units import unit_file, unit_states
+from diskimage_create.validate.units import started_units, unit_file
 from diskimage_create.validate.users import read_users
 
 _SECRET_TABLES = ("/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-", "/etc/security/opasswd")
@@ -129,11 +129,8 @@ def listening_services(view: ImageView, expectation: Expectation) -> Outcome:
     for, it is a warning.
     """
     root = view.root
-    states = unit_states(root)
-    if not states:
-        return skipped("there is no systemd")
     found = []
-    for unit in (unit for unit, state in states.items() if state == "enabled" and can_start(root, unit)):
+    for unit in (unit for unit in started_units(root) if can_start(root, unit)):
         serves, packages = LISTENERS.get(unit, ("", ()))
         if serves and not set(packages) & set(expectation.packages):
             found.append(f"{unit} serves {serves}")
