@@ -14,7 +14,7 @@ from diskimage_create.model import Expectation, Finding, Report, Status
 from diskimage_create.validate.expect import from_json, to_json
 
 
-def validate_as_root(path: Path, expectation: Expectation | None, *, deep: bool) -> Report:
+def validate_as_root(path: Path, expectation: Expectation | None, *, deep: bool, backend: str = "auto") -> Report:
     """Run :func:`diskimage_create.validate.validate` through sudo.
 
     :raises HostError: sudo refused
@@ -22,6 +22,7 @@ def validate_as_root(path: Path, expectation: Expectation | None, *, deep: bool)
     request = {
         "path": str(path.resolve()),
         "deep": deep,
+        "backend": backend,
         "expectation": None if expectation is None else to_json(expectation),
         "secrets": {} if expectation is None else dict(expectation.secrets),
     }
@@ -36,7 +37,8 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
     expectation = None
     if request["expectation"] is not None:
         expectation = replace(from_json(request["expectation"]), secrets=request["secrets"])
-    return validate(Path(request["path"]), expectation, deep=request["deep"]).as_json()
+    report = validate(Path(request["path"]), expectation, deep=request["deep"], backend=request["backend"])
+    return report.as_json()
 
 
 if __name__ == "__main__":
