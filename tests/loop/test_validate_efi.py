@@ -14,13 +14,13 @@ from diskimage_create.validate import validate
 
 pytestmark = pytest.mark.loop
 
+Check = Callable[[dict[str, bytes]], Finding]
+
 LOADER = pe(sections=1).ljust(512 + 4096, b"\0")
 
 
 @pytest.fixture
-def check(
-    make_efi_image: Callable[[Path], Path], tmp_path: Path, expectation: Expectation
-) -> Callable[[dict[str, bytes]], Finding]:
+def check(make_efi_image: Callable[[Path], Path], tmp_path: Path, expectation: Expectation) -> Check:
     """The finding of ``efi-boot`` for an image whose system partition holds these files."""
     if shutil.which("mcopy") is None:
         pytest.skip("mtools is not installed")
@@ -38,7 +38,7 @@ def check(
     return run
 
 
-def test_a_loader_is_found(check: Callable[[dict[str, bytes]], Finding]) -> None:
+def test_a_loader_is_found(check: Check) -> None:
     searching = b"search --label img-rootfs --set=root\n"
     finding = check({"EFI/BOOT/BOOTX64.EFI": LOADER, "EFI/debian/grub.cfg": searching})
     assert (finding.status, finding.message) == (Status.PASS, "BOOTX64.EFI")
@@ -59,9 +59,7 @@ def test_a_loader_is_found(check: Callable[[dict[str, bytes]], Finding]) -> None
         ),
     ],
 )
-def test_what_firmware_would_not_start(
-    check: Callable[[dict[str, bytes]], Finding], files: dict[str, bytes], message: str
-) -> None:
+def test_what_firmware_would_not_start(check: Check, files: dict[str, bytes], message: str) -> None:
     finding = check(files)
     assert finding.status is Status.FAIL
     assert message in finding.message
