@@ -91,6 +91,16 @@ def mounted(source: Path, target: Path, *, fstype: str | None = None, options: S
         yield target
 
 
+def executable(tree: Path) -> list[str]:
+    """What to put before a command of root's, so that it can execute programs of a tree that is mounted read-only.
+
+    The mount that allows it is the command's own, and ends with it: to all others nothing changes.
+    """
+    script = 'mount -o "$1" -- "$2" "$2" && shift 2 && exec "$@"'
+    options = "rbind,ro,nodev,nosuid,exec"
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", options, str(tree)]
+
+
 @contextmanager
 def exported(image: Path, mountpoint: Path, *, driver: str, offset: int = 0, size: int | None = None) -> Iterator[Path]:
     """Show the content of a disk image as a plain file, without converting it; yields that file.

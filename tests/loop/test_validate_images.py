@@ -242,7 +242,7 @@ def test_good_image_of_every_type(make_image: ImageMaker, expectation: Expectati
     skips = {finding.id for finding in report.findings if finding.status is Status.SKIP}
     deep = {"secrets", "checksum", "initrd-content"} | ({"resolv-conf"} & skips)
     of_other_images = {"custom-ca", "ramdisk", "first-boot", "cfn-tools", "local-keys", "stack-user"}
-    of_other_images |= {"gpt-headers", "efi-boot"}
+    of_other_images |= {"gpt-headers", "efi-boot", "element-checks"}
     no_disk = {"upload-format", "virtual-size", "partitions", "filesystem-clean", "free-space", "boot-loader", "fstab"}
     assert skips == deep | of_other_images | (no_disk if kind in ("tar", "tgz", "squashfs") else set())
     assert first_bytes(image) == before
@@ -333,7 +333,11 @@ def test_partitions_that_overlap(make_image: ImageMaker, expectation: Expectatio
     assert "overlap" in failures(validate(image, expectation))["partitions"]
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"no archive"), gzip.compress(cpio({"etc/x": b""}))])
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b"no archive"), gzip.compress(cpio({"etc/x": b""}))],
+    ids=["empty", "no archive", "no init"],
+)
 def test_initrd_without_an_init(tree: Path, make_image: ImageMaker, expectation: Expectation, content: bytes) -> None:
     put(f"boot/initrd.img-{KERNEL}", content)(tree)
     assert "initrd-content" in failures(validate(make_image(), expectation, deep=True))

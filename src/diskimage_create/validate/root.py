@@ -161,6 +161,11 @@ class ImageRoot:
         status = self.stat(name)
         return status is not None and stat.S_ISREG(status.st_mode)
 
+    def is_directory(self, name: str) -> bool:
+        """Whether the name leads to a directory."""
+        status = self.stat(name)
+        return status is not None and stat.S_ISDIR(status.st_mode)
+
     def is_executable(self, name: str) -> bool:
         """Whether the name leads to a regular file that may be executed."""
         status = self.stat(name)
