@@ -121,6 +121,10 @@ class Disk:
             f"fallocate {name} 0 {blocks - 1}", f"set_inode_field {name} size {blocks * int(numbers['Block size'])}"
         )
 
+    def block(self, name: str) -> int:
+        """The number of the first block of a file, counted from the start of the root file system."""
+        return int(self._ask(f'blocks "{name}"').splitlines()[1].split()[0])
+
     def poke(self, offset: int, content: bytes) -> None:
         """Overwrite bytes of the disk."""
         with self.path.open("r+b") as file:

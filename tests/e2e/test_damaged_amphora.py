@@ -111,6 +111,10 @@ DAMAGES = [
     damage("filesystem-clean", "a journal to replay", lambda disk: disk.edit("feature needs_recovery"), says="cleanly"),
     damage("filesystem-clean", "no superblock", lambda disk: disk.poke(disk.root + 1024, bytes(1024)), says="no part"),
     damage("filesystem-clean", "no groups", lambda disk: disk.poke(disk.root + 4096, b"\xff" * 64), says="mounted"),
+    damage("filesystem-clean", "a block free and in use",
+           lambda disk: disk.edit(f"freeb {disk.block('/usr/bin/dpkg')}"), says="e2fsck found errors"),
+    damage("filesystem-clean", "links miscounted", lambda disk: disk.edit("set_inode_field /usr/share links_count 3"),
+           says="reference count"),
     damage("free-space", "a full disk", lambda disk: disk.fill("/var/log/ballast", left=0.1), says="are free"),
     # What it is
     damage("os-release", "another release", change("/usr/lib/os-release", "trixie", "sarge"), says="of release trixie"),
