@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -112,10 +113,11 @@ DAMAGES = [
     damage("filesystem-clean", "no superblock", lambda disk: disk.poke(disk.root + 1024, bytes(1024)), says="no part"),
     damage("filesystem-clean", "no groups", lambda disk: disk.poke(disk.root + 4096, b"\xff" * 64), says="mounted"),
     damage("filesystem-clean", "a block free and in use",
-           lambda disk: disk.edit(f"freeb {disk.block('/usr/bin/dpkg')}"), says="e2fsck found errors"),
+           lambda disk: disk.edit(f"freeb {disk.block('/usr/bin/dpkg')}"), says="bitmap differences"),
     damage("filesystem-clean", "links miscounted", lambda disk: disk.edit("set_inode_field /usr/share links_count 3"),
-           says="reference count"),
+           says="ref count is 3"),
     damage("free-space", "a full disk", lambda disk: disk.fill("/var/log/ballast", left=0.1), says="are free"),
+    damage("upload-format", "a CD as well", poke(0x8001, b"CD001"), says="iso", also="boot-loader"),
     # What it is
     damage("os-release", "another release", change("/usr/lib/os-release", "trixie", "sarge"), says="of release trixie"),
     damage("os-release", "another system", change("/usr/lib/os-release", "ID=debian", "ID=ubuntu"), says="'ubuntu'"),
@@ -125,13 +127,18 @@ DAMAGES = [
            "Package: socat\nStatus: install ok unpacked"), says="socat is unpacked"),
     # What boots
     damage("kernel", "zeroed", of("/boot", "vmlinuz-", zero), says="is no kernel"),
+    damage("kernel", "cut off", of("/boot", "vmlinuz-", lambda name: cut(name, 0.9)), says="missing at its end"),
     damage("kernel", "no modules", of("/usr/lib/modules", "", lambda name: lambda disk: disk.edit(f"unlink {name}")),
            says="/lib/modules/"),
     damage("kernel", "none", of("/boot", "vmlinuz-", remove), says="no kernel", also="initrd boot-loader"),
     damage("initrd", "none", of("/boot", "initrd.img-", remove), says="no initrd", also="boot-loader"),
     damage("initrd", "zeroed", of("/boot", "initrd.img-", zero), says="no archive"),
+    damage("initrd", "cut off", of("/boot", "initrd.img-", lambda name: cut(name, 0.95)), says="cut short"),
+    damage("init", "none", remove("/usr/lib/systemd/systemd"), says="missing"),
+    damage("init", "no loader", of("/usr/lib/x86_64-linux-gnu", "ld-linux", remove), says="ld-linux"),
     damage("boot-loader", "no boot code", poke(0, bytes(440)), says="boot code"),
     damage("boot-loader", "no core.img", second_stage_zeroed, says="second stage"),
+    damage("boot-loader", "another core.img", poke(8 * 512, bytes(512)), says="core image"),
     damage("boot-loader", "another label", change("/boot/grub/grub.cfg", "root=LABEL=cloudimg-rootfs", "root=LABEL=x"),
            says="root=LABEL=x"),
     damage("boot-loader", "no configuration", remove("/boot/grub/grub.cfg"), says="no grub.cfg"),
@@ -189,13 +196,16 @@ def test_each_damage_is_named(
     assert says in found[check]
 
 
-def test_a_secret_of_the_build(disk: Disk) -> None:
+def test_what_only_all_content_tells(disk: Disk) -> None:
     disk.put("/usr/share/doc/haproxy/notes", f"login: {SECRET}\n")
+    disk.rewrite(disk.only("/boot", "initrd.img-"), gzip.compress(b"070701" + b"0" * 104 + b"TRAILER!!!\0" + bytes(3)))
     expectation = recorded_expectation(disk.path)
     assert expectation is not None
-    Path(f"{disk.path}.json").unlink()  # the build looks for them before there is one
+    Path(f"{disk.path}.json").unlink()  # the build looks for secrets before there is one
     report = validate(disk.path, replace(expectation, secrets={"DIB_PASSWORD": SECRET}), deep=True)
-    assert failed(report) == {"secrets": "DIB_PASSWORD is in /usr/share/doc/haproxy/notes"}
+    found = failed(report)
+    assert set(found) == {"secrets", "initrd-content"}
+    assert found["secrets"] == "DIB_PASSWORD is in /usr/share/doc/haproxy/notes"
     assert SECRET not in str(report)
 
 

@@ -23,8 +23,9 @@ LEAST_FREE = 0.15
 _FSCK_SECONDS = 300.0
 # e2fsck(8), exit code
 _FSCK_FOUND_ERRORS = 4
-# What it says beside what it found: the names of its passes, and what it would ask
-_FSCK_PHASE = re.compile(r"Pass \d|.*\? no$")
+# What it says beside what it found: its passes, that the file system is mounted, the summary. And what it would ask.
+_FSCK_QUESTION = re.compile(r"\s*[^.?]*\? no$")
+_FSCK_ELSE = re.compile(r"$|Pass \d|Warning! .* is mounted|.*: \*{10} WARNING|.*: \d+/\d+ files \(")
 
 #: MBR types of partitions that hold others
 _EXTENDED = ("5", "f", "85")
@@ -169,7 +170,8 @@ def _inconsistencies(view: ImageView, partition: Partition) -> list[str]:
     checked = process.run(command, expect=range(256), timeout=_FSCK_SECONDS)
     if not checked.returncode & _FSCK_FOUND_ERRORS:
         return []
-    lines = [line for line in checked.stdout.splitlines() if line.strip() and not _FSCK_PHASE.match(line)]
+    lines = [_FSCK_QUESTION.sub("", line) for line in checked.stdout.splitlines()]
+    lines = [line for line in lines if not _FSCK_ELSE.match(line)]
     return [f"e2fsck found errors: {listed(lines, 3)}"]
 
 
