@@ -110,6 +110,7 @@ def _services(tree: Path) -> None:
         link(tree, f"{wants}/{unit}.service", f"/lib/systemd/system/{unit}.service")
     for unit in ("haproxy", "keepalived"):
         write(tree, f"usr/lib/systemd/system/{unit}.service", "[Service]\n")
+    write(tree, "etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin prohibit-password\n")
     for program in ("usr/bin/true", "usr/sbin/haproxy", "usr/sbin/keepalived", "usr/sbin/sshd"):
         write(tree, program, elf(62), 0o755)
 
