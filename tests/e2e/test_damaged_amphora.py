@@ -55,6 +55,7 @@ CLOUD = "/etc/cloud/cloud.cfg.d"
 SERVER = "amphorae/backends/agent/api_server/server.py"
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 PEM_DIGEST = hashlib.sha256(bytes(3)).hexdigest()
+PRIVATE = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 PROXY = "http://proxy.example:3128"
 
 #: What the good image is warned of: nothing. An entry here says why it may be
@@ -115,7 +116,8 @@ DAMAGES = [
     damage("filesystem-clean", "a block free and in use",
            lambda disk: disk.edit(f"freeb {disk.blocks('/usr/bin/dpkg')[0]}"), says="bitmap differences"),
     damage("filesystem-clean", "a damaged directory",
-           lambda disk: disk.poke_block(disk.blocks("/usr/share/doc")[-1], b"\xff" * 16), says="Directory inode"),
+           lambda disk: disk.poke_block(disk.blocks("/usr/share/doc")[-1], b"\xff" * 16), says="Directory inode",
+           also="privileged-programs writable-by-all unowned-files private-keys"),  # which look at all files
     damage("filesystem-clean", "links miscounted", lambda disk: disk.edit("set_inode_field /usr/share links_count 3"),
            says="ref count is 3"),
     damage("free-space", "a full disk", lambda disk: disk.fill("/var/log/ballast", left=0.1), says="are free"),
@@ -172,6 +174,28 @@ DAMAGES = [
     damage("ssh-host-keys", "a key", put("/etc/ssh/ssh_host_ed25519_key.pub", KEY), says="ssh_host_ed25519_key"),
     damage("authorized-keys", "root's", put("/root/.ssh/authorized_keys", KEY, 0o600), says="/root/.ssh"),
     damage("machine-id", "set", put("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"), says="0123456789"),
+    # Who gets in, and what is trusted
+    damage("password-storage", "open to all", chmod("/etc/shadow", "0100644"), says="open to all"),
+    damage("root-rights", "sudo without a password",
+           put("/etc/sudoers.d/admin", "admin ALL=(ALL) NOPASSWD: ALL\n", 0o440), says="lets admin do everything"),
+    damage("root-rights", "a second root", append("/etc/passwd", "toor:x:0:0::/root:/bin/sh\n"), says="toor"),
+    damage("ssh-settings", "root by password", put("/etc/ssh/sshd_config.d/10-root.conf", "PermitRootLogin yes\n"),
+           says="PermitRootLogin"),
+    damage("listening-services", "nobody's", lambda disk: [disk.put(f"{UNITS}/rpcbind.service",
+           "[Service]\nExecStart=/usr/bin/true\n"), disk.link(f"{WANTS}/rpcbind.service", f"{UNITS}/rpcbind.service")],
+           says="rpcbind.service serves"),
+    damage("privileged-programs", "a shell of root's", put("/usr/bin/rootsh", "x", 0o4755), says="/usr/bin/rootsh"),
+    damage("writable-by-all", "a file", chmod("/etc/profile", "0100666"), says="/etc/profile"),
+    damage("unowned-files", "a file", lambda disk: disk.edit("set_inode_field /etc/hosts uid 4242"), says="(4242:0)"),
+    damage("private-keys", "of TLS", put("/etc/haproxy/server.pem", PRIVATE), says="/etc/haproxy/server.pem"),
+    damage("private-keys", "of SSH", put("/root/.ssh/id_ed25519", PRIVATE.replace(" PR", " OPENSSH PR"), 0o600),
+           says="/root/.ssh/id_ed25519"),
+    damage("build-credentials", "a login", put("/root/.netrc", "machine a login b password c\n", 0o600), says=".netrc"),
+    damage("build-credentials", "a mirror's", put("/etc/pip.conf", "[global]\nindex-url = https://a:b@pypi.example/\n"),
+           says="/etc/pip.conf"),
+    damage("package-signatures", "a key for all", put("/etc/apt/trusted.gpg.d/vendor.gpg"), says="vendor.gpg"),
+    damage("package-signatures", "none needed", put("/etc/apt/sources.list", "deb [trusted=yes] http://a.example b\n"),
+           says="/etc/apt/sources.list"),
     # What a build leaves behind
     damage("package-lists", "apt's", put("/var/lib/apt/lists/deb.debian.org_InRelease"), says="apt/lists"),
     damage("package-lists", "pip's", put("/root/.cache/pip/http/a/b"), says="pip"),
@@ -195,6 +219,23 @@ def test_each_damage_is_named(
     assert expectation is not None
     found = failed(validate(disk.path, replace(expectation, **wanted)))
     assert set(found) == checks, found
+    assert says in found[check]
+
+
+WEAKENED = [
+    ("kernel-hardening", change("/boot/grub/grub.cfg", " ro ", " ro mitigations=off "), "mitigations=off"),
+    ("kernel-hardening", put("/etc/sysctl.d/99-x.conf", "kernel.randomize_va_space = 0\n"), "99-x.conf"),
+    ("tls-minimum", change("/etc/ssl/openssl.cnf", "[openssl_init]", "[openssl_init]\nMinProtocol = TLSv1"), "TLSv1"),
+]
+
+
+@pytest.mark.parametrize(("check", "harm", "says"), WEAKENED, ids=[row[0] + ": " + row[2] for row in WEAKENED])
+def test_what_weakens_it_is_a_warning(disk: Disk, check: str, harm: Harm, says: str) -> None:
+    harm(disk)
+    report = validate(disk.path)
+    assert report.ok
+    found = {finding.id: finding.message for finding in report.findings if finding.status is Status.WARN}
+    assert set(found) == {check, *EXPLAINED}
     assert says in found[check]
 
 
