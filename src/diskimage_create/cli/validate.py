@@ -24,6 +24,12 @@ Value = TypeVar("Value")
 @click.argument("image", required=False, type=click.Path(path_type=Path))
 @click.option("--deep", is_flag=True, help="Read all content too.")
 @click.option(
+    "--backend",
+    type=click.Choice(["auto", "loop", "fuse", "guestfs"]),
+    default="auto",
+    help="How to look into it. [auto]",
+)
+@click.option(
     "--expect",
     multiple=True,
     metavar="KEY=VALUE,...",
@@ -49,6 +55,7 @@ Value = TypeVar("Value")
 def validate(
     image: Path | None,
     deep: bool,
+    backend: str,
     expect: tuple[str, ...],
     only: tuple[str, ...],
     skip: tuple[str, ...],
@@ -87,7 +94,7 @@ def validate(
     stop_on_signals()
     if element_checks:
         tests = (*tests, *suites.of_elements((name, element.path) for name, element in _elements().items()))
-    result = check(image, deep=deep, selection=chosen, said=said, suites=tests)
+    result = check(image, deep=deep, backend=backend, selection=chosen, said=said, suites=tests)
     if output_format == "json":
         click.echo(report.as_json(result))
     else:

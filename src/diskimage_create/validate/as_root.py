@@ -22,6 +22,7 @@ def validate_as_root(
     expectation: Expectation | None,
     *,
     deep: bool,
+    backend: str = "auto",
     selection: Selection = EVERYTHING,
     said: Mapping[str, Any] = MappingProxyType({}),
     suites: Sequence[Suite] = (),
@@ -33,6 +34,7 @@ def validate_as_root(
     request = {
         "path": str(path.resolve()),
         "deep": deep,
+        "backend": backend,
         "expectation": None if expectation is None else to_json(expectation),
         "secrets": {} if expectation is None else dict(expectation.secrets),
         "selection": asdict(selection),
@@ -58,9 +60,16 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
         expectation = replace(from_json(request["expectation"]), secrets=request["secrets"])
     selection = Selection(**{name: tuple(patterns) for name, patterns in request["selection"].items()})
     suites = [Suite(**{**suite, "path": Path(suite["path"])}) for suite in request["suites"]]
-    deep, said = request["deep"], request["said"]
-    path = Path(request["path"])
-    return validate(path, expectation, deep=deep, selection=selection, said=said, suites=suites).as_json()
+    report = validate(
+        Path(request["path"]),
+        expectation,
+        deep=request["deep"],
+        backend=request["backend"],
+        selection=selection,
+        said=request["said"],
+        suites=suites,
+    )
+    return report.as_json()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ from __future__ import annotations
 # The order of the report: from the disk to the files in it.
 from diskimage_create.validate.checks import access as access  # isort: skip
 from diskimage_create.validate.checks import disk as disk  # isort: skip
+from diskimage_create.validate.checks import upload as upload  # isort: skip
 from diskimage_create.validate.checks import system as system  # isort: skip
 from diskimage_create.validate.checks import boot as boot  # isort: skip
+from diskimage_create.validate.checks import efi as efi  # isort: skip
 from diskimage_create.validate.checks import ramdisk as ramdisk  # isort: skip
 from diskimage_create.validate.checks import services as services  # isort: skip
 from diskimage_create.validate.checks import agent as agent  # isort: skip

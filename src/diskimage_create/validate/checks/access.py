@@ -15,4 +15,4 @@ def image_access(view: ImageView, expectation: Expectation) -> Outcome:
     file system is on something that is not looked into, such as a logical volume. Checks of what could not be seen are
     skipped, and say so. The image itself may be all right: install what the message names, and validate it again.
     """
-    return verdict(view.notes, view.kind)
+    return verdict(view.notes, view.access or view.kind)

@@ -65,11 +65,21 @@ def architecture(view: ImageView, expectation: Expectation) -> Outcome:
     found = machine(view.root)
     if found is None:
         return verdict(["no program was found whose ELF header could be read"], "")
-    names = _MACHINES.get(found, (f"machine {found[0]}",))
+    name = _machine_names(*found)[0]
     if expectation.arch is None:
-        return skipped(f"{names[0]}; no architecture is known to compare with")
-    problems = [] if expectation.arch in names else [f"programs are of {names[0]} instead of {expectation.arch}"]
-    return verdict(problems, names[0])
+        return skipped(f"{name}; no architecture is known to compare with")
+    problem = foreign_machine(*found, expectation.arch)
+    return verdict([f"programs are {problem}"] if problem else [], name)
+
+
+def foreign_machine(machine: int, bits: int, arch: str | None) -> str | None:
+    """Why a program is not for an architecture, by its ELF header; None where it is, or any will do."""
+    names = _machine_names(machine, bits)
+    return None if arch is None or arch in names else f"of {names[0]} instead of {arch}"
+
+
+def _machine_names(machine: int, bits: int) -> tuple[str, ...]:
+    return _MACHINES.get((machine, bits), (f"machine {machine}",))
 
 
 def parse_elf_machine(start: bytes) -> tuple[int, int] | None:
