@@ -283,7 +283,11 @@ def test_partitions_that_overlap(make_image: ImageMaker, expectation: Expectatio
     assert "overlap" in failures(validate(image, expectation))["partitions"]
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"no archive"), gzip.compress(cpio({"etc/x": b""}))])
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b"no archive"), gzip.compress(cpio({"etc/x": b""}))],
+    ids=["empty", "no archive", "no init"],
+)
 def test_initrd_without_an_init(tree: Path, make_image: ImageMaker, expectation: Expectation, content: bytes) -> None:
     put(f"boot/initrd.img-{KERNEL}", content)(tree)
     assert "initrd-content" in failures(validate(make_image(), expectation, deep=True))

@@ -58,16 +58,14 @@ def _serve(request: dict[str, Any]) -> dict[str, Any]:
     expectation = None
     if request["expectation"] is not None:
         expectation = replace(from_json(request["expectation"]), secrets=request["secrets"])
-    selection = Selection(**{name: tuple(patterns) for name, patterns in request["selection"].items()})
-    suites = [Suite(**{**suite, "path": Path(suite["path"])}) for suite in request["suites"]]
     report = validate(
         Path(request["path"]),
         expectation,
         deep=request["deep"],
         backend=request["backend"],
-        selection=selection,
+        selection=Selection(**{name: tuple(patterns) for name, patterns in request["selection"].items()}),
         said=request["said"],
-        suites=suites,
+        suites=[Suite(**{**suite, "path": Path(suite["path"])}) for suite in request["suites"]],
     )
     return report.as_json()
 

@@ -7,7 +7,7 @@ from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, verdict
 
 
-@check("image-access", "The image could be looked into the usual way", severity=Severity.WARNING)
+@check("image-access", "The image could be looked into", severity=Severity.WARNING)
 def image_access(view: ImageView, expectation: Expectation) -> Outcome:
     """Nothing on this host, and nothing in the image, made the look into it slower or less complete than usual.
 
