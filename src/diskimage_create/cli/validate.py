@@ -27,7 +27,9 @@ Value = TypeVar("Value")
     "--backend",
     type=click.Choice(["auto", "loop", "fuse", "guestfs"]),
     default="auto",
-    envvar="DISKIMAGE_CREATE_BACKEND",
+    # DISKIMAGE_CREATE_BACKEND is build's, of a load balancer.
+    allow_from_autoenv=False,
+    envvar="DISKIMAGE_CREATE_VALIDATE_BACKEND",
     help="How to look into it.  [auto]",
 )
 @click.option(
