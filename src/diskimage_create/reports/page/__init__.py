@@ -93,7 +93,7 @@ def _shown(number: int, subject: Subject) -> dict[str, Any]:
         "facts": facts(subject),
         "groups": _groups(subject),
         "boot": charts.boot(subject.boot) if subject.boot else None,
-        "build": charts.build(subject.timings) if subject.timings else None,
+        "build": charts.build(subject.history.timings) if subject.history.timings else None,
         "content": _content(subject),
     }
 
