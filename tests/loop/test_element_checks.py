@@ -15,7 +15,7 @@ import pytest
 from conftest import elf, link, run, write
 from diskimage_create.errors import InputError
 from diskimage_create.model import Expectation, Finding, Report, Status, Suite
-from diskimage_create.validate import OF_ELEMENTS, sandbox, suites, validate
+from diskimage_create.validate import OF_ELEMENTS, How, sandbox, suites, validate
 from diskimage_create.validate.selection import Selection, select
 
 pytestmark = pytest.mark.loop
@@ -61,7 +61,7 @@ def check(alive: Path, make_image: ImageMaker, expectation: Expectation, tmp_pat
         for name, text in {"test_vm.py": files}.items() if isinstance(files, str) else files.items():
             write(place, name, text)
         suite = Suite("vm", place, element=True)
-        report = validate(make_image("tar"), replace(expectation, suites=(suite,)), selection=selection)
+        report = validate(make_image("tar"), replace(expectation, suites=(suite,)), How(selection=selection))
         # Nothing was written beside the tests.
         assert {path.suffix for path in place.rglob("*")} <= {".py"}
         return report
@@ -209,7 +209,7 @@ def test_on_a_disk_where_nothing_may_be_executed_otherwise(
 ) -> None:
     write(tmp_path, "mine/test_sh.py", "def test_sh(host):\n    assert host.check_output('id -u') == '0'\n")
     (suite,) = suites.of_directories([tmp_path / "mine"], "--checks")
-    report = validate(make_image("qcow2"), expectation, selection=select(["mine/*"], []), suites=[suite])
+    report = validate(make_image("qcow2"), expectation, How(selection=select(["mine/*"], []), suites=(suite,)))
     assert statuses(report) == {"element-checks": "pass", "mine/test_sh": "pass"}
 
 
@@ -300,5 +300,5 @@ def test_elements_that_the_image_does_not_hold_are_not_asked(
     write(tmp_path, "elements/other/checks/test_other.py", "def test_other():\n    assert False\n")
     write(tmp_path, "elements/vm/checks/test_vm.py", "def test_vm():\n    pass\n")
     found = suites.of_elements((name, tmp_path / "elements" / name) for name in ("other", "vm"))
-    report = validate(make_image("tar"), expectation, selection=select(["*/*"], []), suites=found)
+    report = validate(make_image("tar"), expectation, How(selection=select(["*/*"], []), suites=tuple(found)))
     assert set(statuses(report)) == {"element-checks", "vm/test_vm"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from diskimage_create import boot
-from diskimage_create.validate import CHECKS
+from diskimage_create.validate import CHECKS, selection
 
 #: Checks of every machine that boots; the others are an amphora's
 _MACHINE = ("boot", "login-prompt", "units", "kernel-messages")
@@ -29,12 +28,7 @@ def explanation(id: str) -> str:
     if id in of_boot():
         return of_boot()[id]
     found = next((check for check in CHECKS if check.id == id), None)
-    return (found and inspect.getdoc(found.run)) or ""
-
-
-def severity(id: str) -> str:
-    """What a problem means that a check finds: ``error``, or ``warning``."""
-    return next((check.severity.value for check in CHECKS if check.id == id), "error")
+    return selection.explanation(found).replace("``", "") if found else ""
 
 
 def group_of(id: str) -> str:

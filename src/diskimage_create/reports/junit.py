@@ -20,6 +20,10 @@ Check = Mapping[str, Any]
 #: What XML 1.0 has no way to say (section 2.2, Char)
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+#: Begins like a date and a time (ISO 8601)
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+_PROPERTIES = ("sha256", "profile", "os", "release", "arch", "fingerprint")
+
 
 def as_xml(subjects: Sequence[Subject]) -> str:
     """The report as a document."""
@@ -54,8 +58,8 @@ def _suites(subject: Subject) -> list[ET.Element]:
 def _suite(subject: Subject, kind: str, group: str, checks: Sequence[Check]) -> ET.Element:
     name = legal(f"{kind} {subject.image.name}: {group}")
     attributes = {"name": name, **_numbers(checks)}
-    if started := subject.record.get("started"):
-        attributes["timestamp"] = str(started)[:19]
+    if _DATE.match(subject.history.started):
+        attributes["timestamp"] = subject.history.started[:19]
     suite = ET.Element("testsuite", attributes)
     properties = ET.SubElement(suite, "properties")
     for key, value in _properties(subject).items():
@@ -85,15 +89,9 @@ def _numbers(checks: Sequence[Check], errors: int = 0) -> dict[str, str]:
     }
 
 
-def _properties(subject: Subject) -> dict[str, Any]:
-    image, artifacts = subject.record.get("image") or {}, subject.record.get("artifacts") or [{}]
-    known = {
-        "image": subject.image,
-        "sha256": artifacts[0].get("sha256"),
-        **{key: image.get(key) for key in ("profile", "os", "release", "arch")},
-        "fingerprint": subject.record.get("fingerprint"),
-    }
-    return {key: value for key, value in known.items() if value}
+def _properties(subject: Subject) -> dict[str, str]:
+    made = {name: getattr(subject.history, name) for name in _PROPERTIES}
+    return {"image": str(subject.image), **{name: value for name, value in made.items() if value}}
 
 
 def _case(group: str, check: Check) -> ET.Element:

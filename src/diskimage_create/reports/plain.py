@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from diskimage_create.reports.subject import Subject, summary, verdict, written_out
@@ -25,7 +26,7 @@ def _image(subject: Subject) -> dict[str, Any]:
         "failure": subject.failure,
         "validation": subject.validation,
         "boot": subject.boot,
-        "timings": list(subject.timings),
+        "timings": [asdict(timing) for timing in subject.history.timings],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from diskimage_create import record, validate
 from diskimage_create.boot.report import BootReport
 from diskimage_create.errors import DiskImageError, ImageRejected
 from diskimage_create.model import Artifact, Content, ImageSpec, Report
+from diskimage_create.reports.history import UNKNOWN, History, history
 from diskimage_create.validate.record import read_record
 
 #: Found by checks, as ``validate --format json`` and ``boot --format json`` say it
@@ -28,8 +29,8 @@ class Subject:
     """None where it was not booted"""
     content: Content | None = None
     """None where it is not known"""
-    record: Mapping[str, Any] = field(default_factory=dict)
-    """Of its build; empty where there is none"""
+    history: History = UNKNOWN
+    """Of its build, as its record says"""
     failure: str | None = None
     """Why there is no such image"""
 
@@ -53,21 +54,16 @@ class Subject:
         """How long it was looked at."""
         return float(sum(each["seconds"] for each in self.documents))
 
-    @property
-    def timings(self) -> Sequence[Mapping[str, Any]]:
-        """Phase, script and seconds of each step of its build; the last one is all of it."""
-        return self.record.get("timings") or ()
-
 
 def of_validation(report: Report) -> Subject:
     """An image that was looked into."""
-    known = read_record(report.image) or {}
-    return Subject(report.image, validation=report.as_json(), content=report.content, record=known)
+    made = history(read_record(report.image))
+    return Subject(report.image, validation=report.as_json(), content=report.content, history=made)
 
 
 def of_boot(report: BootReport) -> Subject:
     """An image that was booted."""
-    return Subject(report.image, boot=report.as_json(), record=read_record(report.image) or {})
+    return Subject(report.image, boot=report.as_json(), history=history(read_record(report.image)))
 
 
 def of_build(artifacts: Sequence[Artifact], *, content: bool) -> list[Subject]:
@@ -80,7 +76,7 @@ def of_build(artifacts: Sequence[Artifact], *, content: bool) -> list[Subject]:
         made = record.read(record.path_for(artifact.path))
         looked_at = content and number == 0 and artifact.path.is_file()
         held = validate.validate(artifact.path, how=validate.How(content=True)).content if looked_at else None
-        subjects.append(Subject(artifact.path, made["validation"], made.get("boot"), held, made))
+        subjects.append(Subject(artifact.path, made["validation"], made.get("boot"), held, history(made)))
     return subjects
 
 

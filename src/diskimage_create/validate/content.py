@@ -39,7 +39,7 @@ def content_of(view: ImageView) -> Content:
         disk_bytes=_disk_bytes(view),
         system=_system(view),
         packages=_packages(view),
-        tree=tuple(tree_of(sizes)),
+        tree=tuple(tree_of(sizes)) if sizes else (),
         largest=tuple(_largest(sizes)),
     )
 

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diskimage_create.reports.explanations import explanation, severity
+from diskimage_create.reports.explanations import explanation
 from diskimage_create.reports.page import charts
 from diskimage_create.reports.page.facts import facts
 from diskimage_create.reports.page.sizes import share, size
@@ -93,33 +93,34 @@ def _shown(number: int, subject: Subject) -> dict[str, Any]:
         "facts": facts(subject),
         "groups": _groups(subject),
         "boot": charts.boot(subject.boot) if subject.boot else None,
-        "build": charts.build(subject.timings) if subject.timings else None,
+        "build": charts.build(subject.history.timings) if subject.history.timings else None,
         "content": _content(subject),
     }
 
 
 def _groups(subject: Subject) -> list[dict[str, Any]]:
+    checks = [
+        _check(f"{where}{number}", check, where)
+        for where, document in (("offline", subject.validation), ("boot", subject.boot))
+        for number, check in enumerate((document or {}).get("checks", ()), 1)
+    ]
     groups = []
     for status, (heading, is_open) in _GROUPS.items():
-        checks = [
-            _check(check, where)
-            for where, document in (("offline", subject.validation), ("boot", subject.boot))
-            for check in (document or {}).get("checks", ())
-            if check["status"] == status
-        ]
-        if checks:
-            groups.append({"status": status, "heading": heading, "open": is_open, "checks": checks})
+        if of_status := [check for check in checks if check["status"] == status]:
+            groups.append({"status": status, "heading": heading, "open": is_open, "checks": of_status})
     return groups
 
 
-def _check(check: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _check(anchor: str, check: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {
+        "anchor": anchor,
         "id": written_out(check["id"]),
         "title": written_out(check["title"]),
+        "status": check["status"],
         "message": written_out(check["message"]),
         "seconds": check["seconds"],
-        "severity": severity(check["id"]),
-        "explanation": explanation(check["id"]).split("\n\n"),
+        "severity": check.get("severity", "error"),
+        "explanation": [text for text in explanation(check["id"]).split("\n\n") if text],
         "where": where,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from diskimage_create.model import Node
+from diskimage_create.model import Node, PhaseTiming
 from diskimage_create.reports.page.sizes import share
 from diskimage_create.reports.subject import written_out
 
@@ -76,24 +76,23 @@ def _bar(name: str, begun: float, seconds: float, whole: float) -> dict[str, Any
     }
 
 
-def build(timings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def build(timings: Iterable[PhaseTiming]) -> dict[str, Any]:
     """The phases of a build one after the other, and its slowest steps; its last timing is that of all of it."""
     *steps, total = timings
     phases: dict[str, float] = {}
     for step in steps:
-        phases[step["phase"]] = phases.get(step["phase"], 0.0) + step["seconds"]
-    whole = max(sum(phases.values()), total["seconds"])
+        phases[step.phase] = phases.get(step.phase, 0.0) + step.seconds
+    whole = max(sum(phases.values()), total.seconds)
     begun, bars = 0.0, []
     for phase, seconds in phases.items():
         bars.append(_bar(written_out(phase), begun, seconds, whole))
         begun += seconds
-    slowest = sorted(steps, key=lambda step: -step["seconds"])[:_SLOWEST]
+    slowest = sorted(steps, key=lambda step: -step.seconds)[:_SLOWEST]
     return {
-        "seconds": total["seconds"],
+        "seconds": total.seconds,
         "phases": bars,
         "slowest": [
-            _bar(written_out(f"{step['phase']}/{step['script']}"), 0.0, step["seconds"], slowest[0]["seconds"])
-            for step in slowest
+            _bar(written_out(f"{step.phase}/{step.script}"), 0.0, step.seconds, slowest[0].seconds) for step in slowest
         ],
     }
 

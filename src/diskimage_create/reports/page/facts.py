@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from diskimage_create.reports.history import History
 from diskimage_create.reports.page.sizes import size
 from diskimage_create.reports.subject import Subject, written_out
 
 
 def facts(subject: Subject) -> list[tuple[str, str]]:
     """Name and value of each fact that is known."""
-    known = [*_of_content(subject), *_of_record(subject)]
+    known = [*_of_content(subject), *_of_history(subject.history)]
     return [(name, written_out(value)) for name, value in known if value]
 
 
@@ -28,17 +29,11 @@ def _of_content(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "Packages", f"{len(content.packages):,}"
 
 
-def _of_record(subject: Subject) -> Iterator[tuple[str, str]]:
-    record = subject.record
-    image, artifacts = record.get("image") or {}, record.get("artifacts") or [{}]
-    yield "Profile", str(image.get("profile") or "")
-    yield "Architecture", str(image.get("arch") or "")
-    yield "Release", str(image.get("release") or "")
-    yield "Built", str(record.get("started") or "").replace("T", " ")
-    tools = record.get("tools") or {}
-    yield (
-        "Built with",
-        ", ".join(f"{name} {tools[name]}" for name in ("diskimage-create", "diskimage-builder") if name in tools),
-    )
-    yield "SHA-256", str(artifacts[0].get("sha256") or "")
-    yield "Fingerprint", str(record.get("fingerprint") or "")
+def _of_history(made: History) -> Iterator[tuple[str, str]]:
+    yield "Profile", made.profile
+    yield "Architecture", made.arch
+    yield "Release", made.release
+    yield "Built", made.started.replace("T", " ")
+    yield "Built with", made.tools
+    yield "SHA-256", made.sha256
+    yield "Fingerprint", made.fingerprint

@@ -77,6 +77,7 @@ function treemap(box) {
   const hint = make("p", { class: "hint" }, "Click a directory to look into it; the path above leads back.");
   box.append(place, picture, hint);
   box.hidden = false;
+  box.parentElement.querySelector(".no-map").remove();
   let here = 0;
   let drawn = 0;
 
