@@ -21,7 +21,7 @@ import pytest
 from diskimage_create import mounts
 from diskimage_create.errors import HostError
 from diskimage_create.model import Expectation, Report, Status
-from diskimage_create.validate import opening, to_json, validate
+from diskimage_create.validate import How, opening, to_json, validate
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.opening import fuse
 from diskimage_create.validate.root import Entry, walk
@@ -70,7 +70,7 @@ def test_every_check_says_the_same(make_image: ImageMaker, expectation: Expectat
     if backend == "fuse" and kind == "squashfs" and (lacking := images.missing("squashfuse")):
         pytest.skip(lacking)
     image = make_image(kind)
-    report = validate(image, expectation, backend=backend)
+    report = validate(image, expectation, How(backend=backend))
     assert report.ok
     assert results(report) == results(validate(image, expectation))
 
@@ -129,7 +129,7 @@ def test_boot_and_efi_partitions_are_where_fstab_has_them(
         assert len(names) == len(set(names))
         assert sorted(view.root.files_below("/boot/efi")) == ["/boot/efi/EFI/BOOT/BOOTX64.EFI"]
         assert sorted(set(view.root.files_below("/boot"))) == sorted(view.root.files_below("/boot"))
-    found = results(validate(image, replace(expectation, size_gib=None), backend=backend))
+    found = results(validate(image, replace(expectation, size_gib=None), How(backend=backend)))
     for check in ("kernel", "initrd", "fstab", "os-release", "filesystem-clean"):
         assert found[check] is Status.PASS
 
@@ -147,7 +147,7 @@ def test_secrets_in_further_partitions(tree: Path, expectation: Expectation, tmp
     ]
     image = images.partitioned(tmp_path / "image.raw", "dos\nlabel-id: 0x00000001", [("83", part) for part in parts])
     wanted = replace(expectation, secrets={"canary": "canary-5c1b"})
-    report = validate(image, wanted, deep=True, backend=backend)
+    report = validate(image, wanted, How(deep=True, backend=backend))
     assert [f.message for f in report.findings if f.id == "secrets"] == ["canary is in /boot/note"]
 
 
@@ -163,7 +163,7 @@ def test_damaged_boot_partition(tree: Path, expectation: Expectation, tmp_path: 
         file.seek(1024 + 4)
         file.write(b"\xff" * 4)
     image = images.partitioned(tmp_path / "image.raw", "dos", [("83, bootable", root), ("83", second)])
-    report = validate(image, expectation, backend=backend)
+    report = validate(image, expectation, How(backend=backend))
     message = next(finding.message for finding in report.findings if finding.id == "filesystem-clean")
     assert message.startswith("it cannot be mounted: what is to be mounted at /boot: ")
 
@@ -176,13 +176,13 @@ def test_other_file_systems(tree: Path, expectation: Expectation, tmp_path: Path
     part = images.file_system(kind, tmp_path / "root.part", tree, LABEL, mib=320, subvolume=subvolume)
     image = images.partitioned(tmp_path / "image.raw", "dos", [("83, bootable", part)])
     before = image.read_bytes()
-    report = validate(image, replace(expectation, size_gib=None), backend="loop")
+    report = validate(image, replace(expectation, size_gib=None), How(backend="loop"))
     found = results(report)
     for check in ("fstab", "haproxy", "os-release", "free-space", "packages"):
         assert found[check] is Status.PASS, check
     assert image.read_bytes() == before
     with pytest.raises(HostError, match=kind):
-        validate(image, expectation, backend="fuse")
+        validate(image, expectation, How(backend="fuse"))
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "squashfs"])
@@ -206,7 +206,7 @@ def test_damaged_file_systems_are_findings(
         for offset, length in holes:
             file.seek(offset)
             file.write(b"\xa5" * length)
-    assert not validate(image, expectation, backend=backend).ok
+    assert not validate(image, expectation, How(backend=backend)).ok
 
 
 def guestfs_or_skip() -> None:
@@ -232,9 +232,9 @@ def test_logical_volumes_by_libguestfs(tree: Path, expectation: Expectation, tmp
 _BY_USER = """
 import json, sys
 from pathlib import Path
-from diskimage_create.validate import from_json, validate
+from diskimage_create.validate import How, from_json, validate
 wanted = from_json(json.loads(sys.argv[2]))
-print(json.dumps(validate(Path(sys.argv[1]), wanted, backend=sys.argv[3]).as_json()))
+print(json.dumps(validate(Path(sys.argv[1]), wanted, How(backend=sys.argv[3])).as_json()))
 """
 NOBODY = 65534
 

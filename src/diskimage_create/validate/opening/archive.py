@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from pathlib import Path
 
 from diskimage_create import process
@@ -62,6 +65,11 @@ def _unpack_ramdisk(path: Path, tree: Path, *, devices: bool) -> None:
 def _run(command: list[str | Path], tree: Path) -> None:
     try:
         process.run(command)
+    except CommandFailed as error:
+        if os.strerror(errno.ENOSPC) in error.output:
+            where = f"there is no room to unpack the archive in {tempfile.gettempdir()}"
+            raise HostError(where, "set TMPDIR to a directory with more room") from None
+        raise
     finally:
         if not process.is_root():
             # A directory that its owner may not write cannot be removed either; root would not care.
