@@ -114,7 +114,7 @@ EMULATORS = (
 OPTIONAL = (
     _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without converting it"),
     _tool("mmdebstrap", "mmdebstrap", "bootstraps Debian faster than debootstrap"),
-    _tool("mcopy", "mtools", "compares EFI system partitions file by file"),
+    _tool("mcopy", "mtools", "compares EFI system partitions file by file, and finds their loader"),
     _tool("bwrap", "bubblewrap", "runs the checks that elements bring"),
     _tool("fuse2fs", "fuse2fs", "looks into images without root"),
     _tool("rsync", "rsync", "source repositories that are archives"),
