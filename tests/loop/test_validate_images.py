@@ -18,7 +18,7 @@ from made_files import cpio, elf
 from diskimage_create import mounts
 from diskimage_create.errors import HostError, InputError
 from diskimage_create.model import Expectation, Report, Status
-from diskimage_create.validate import expectation_for, to_json, validate
+from diskimage_create.validate import How, expectation_for, opening, to_json, validate
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.inventory import package_versions
 
@@ -252,8 +252,11 @@ def test_gpt_disk(make_image: ImageMaker, expectation: Expectation) -> None:
     assert failures(validate(make_image(table="gpt"), expectation)) == {}
 
 
-def test_logical_volumes_are_not_looked_into(make_image: ImageMaker, expectation: Expectation, tmp_path: Path) -> None:
+def test_logical_volumes_without_libguestfs(
+    make_image: ImageMaker, expectation: Expectation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What beside them holds a file system is /boot: its files are not those of the image."""
+    monkeypatch.setitem(opening.NEEDED, "guestfs", {"no-guestmount-here": "guestmount"})
     image = make_image("raw", table="gpt")
     with image.open("r+b") as file:
         file.seek((4096 + 1) * 512)
@@ -347,7 +350,7 @@ def test_partitions_that_overlap(make_image: ImageMaker, expectation: Expectatio
 )
 def test_initrd_without_an_init(tree: Path, make_image: ImageMaker, expectation: Expectation, content: bytes) -> None:
     put(f"boot/initrd.img-{KERNEL}", content)(tree)
-    assert "initrd-content" in failures(validate(make_image(), expectation, deep=True))
+    assert "initrd-content" in failures(validate(make_image(), expectation, How(deep=True)))
 
 
 def test_wrong_label_of_the_file_system(make_image: ImageMaker, expectation: Expectation) -> None:
@@ -520,7 +523,7 @@ def test_size_in_the_record(make_image: ImageMaker, expectation: Expectation, be
     entry = {"type": "qcow2", "path": str(image), "sha256": "0" * 64, "bytes": image.stat().st_size}
     beside(image, artifacts=[entry])
     assert failures(validate(image, expectation)) == {}
-    assert set(failures(validate(image, expectation, deep=True))) == {"checksum"}
+    assert set(failures(validate(image, expectation, How(deep=True)))) == {"checksum"}
     beside(image, artifacts=[{**entry, "bytes": 5}])
     assert set(failures(validate(image, expectation))) == {"image-intact"}
 
@@ -533,14 +536,14 @@ def test_secrets_anywhere_in_the_image(tree: Path, make_image: ImageMaker, expec
     (tree / "usr/share/pem").write_text("-----BEGIN KEY-----\nnot ours\n-----END KEY-----\n")
     image = make_image("qcow2")
     assert failures(validate(image, secret)) == {}
-    found = failures(validate(image, secret, deep=True))
+    found = failures(validate(image, secret, How(deep=True)))
     assert found == {"secrets": "password is in /usr/share/blob"}
 
 
 def test_multi_line_secret(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
     key = "-----BEGIN KEY-----\nc2VjcmV0IHNlY3JldA==\n-----END KEY-----\n"
     (tree / "etc/key").write_text("before\n" + key + "after\n")
-    report = validate(make_image(), replace(expectation, secrets={"key": key}), deep=True)
+    report = validate(make_image(), replace(expectation, secrets={"key": key}), How(deep=True))
     assert failures(report) == {"secrets": "key is in /etc/key"}
 
 
