@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from diskimage_create.errors import HostError
+from diskimage_create.errors import HostError, InputError
 from diskimage_create.model import Expectation, Report, Status
 from diskimage_create.validate import validate
 from diskimage_create.validate.report import as_text
@@ -32,7 +32,7 @@ def failures(report: Report) -> dict[str, str]:
     return {finding.id: finding.message for finding in report.findings if finding.status is Status.FAIL}
 
 
-@pytest.mark.parametrize("name", ["-x", "fat:x", 'json:{"driver": "null-co"}', "a b,c=d?offset=1:e", "\udcff\n"])
+@pytest.mark.parametrize("name", ["-x", "fat:x", 'json:{"driver": "null-co"}', "a b,c=d?offset=1:e", "\udcff\x1b[2J"])
 def test_a_name_is_nothing_but_a_name(
     make_image: ImageMaker, expectation: Expectation, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,7 +40,9 @@ def test_a_name_is_nothing_but_a_name(
     monkeypatch.chdir(tmp_path)
     for kind in ("raw", "qcow2", "tar"):
         make_image(kind).rename(name)
-        assert failures(validate(Path(name), expectation)) == {}
+        report = validate(Path(name), expectation)
+        assert failures(report) == {}
+        assert as_text(report).replace("\n", "").isprintable()
         Path(name).unlink()
 
 
@@ -86,6 +88,12 @@ def test_archives_stay_in_their_place(tmp_path: Path) -> None:
         assert not report.ok
         assert "stolen" not in as_text(report)
     assert sorted(path.name for path in outside.iterdir()) == ["secret"]
+
+
+def test_a_path_that_cannot_be_followed(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 300), tmp_path / "a\0b", tmp_path):
+        with pytest.raises(InputError):
+            validate(path, Expectation())
 
 
 def test_names_do_not_reach_the_terminal(tmp_path: Path) -> None:

@@ -114,8 +114,13 @@ def run_parts(check: Check, view: ImageView, expectation: Expectation, *, deep: 
 
 
 def printable(text: str) -> str:
-    """The text with control characters written out: a message quotes names that an image made up."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in " ".join(text.split()))
+    """The text in one line, with control characters written out: a message quotes names that an image made up."""
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """The text with all that could not be shown, or would do something to a terminal, written out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _not_applicable(check: Check, expectation: Expectation, deep: bool) -> Outcome | None:
