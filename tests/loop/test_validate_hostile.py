@@ -102,21 +102,42 @@ def test_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert failures(report)["ssh-host-keys"] == r"found /etc/ssh/ssh_host_\x1b[2J \x07\udcff\u202e_key"
 
 
-def test_no_room_to_unpack_is_this_hosts_fault(
-    tree: Path, make_image: ImageMaker, expectation: Expectation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tree / "ballast").write_bytes(os.urandom(4 * 2**20))
-    image = make_image("tgz")
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=True)
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for temporary files that is full soon."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", directory], check=True)
     try:
-        monkeypatch.setattr(tempfile, "tempdir", str(small))
-        with pytest.raises(HostError, match="no room"):
-            validate(image, expectation)
-        assert list(small.iterdir()) == []
+        monkeypatch.setattr(tempfile, "tempdir", str(directory))
+        yield directory
     finally:
-        subprocess.run(["umount", small], check=True)
+        subprocess.run(["umount", directory], check=True)
+
+
+def test_no_room_to_unpack_is_this_hosts_fault(
+    tree: Path, make_image: ImageMaker, expectation: Expectation, small: Path
+) -> None:
+    (tree / "ballast").write_bytes(os.urandom(2**20))
+    with pytest.raises(HostError, match="no room"):
+        validate(make_image("tgz"), expectation)
+    assert list(small.iterdir()) == []
+
+
+def test_no_room_for_a_check_rejects_no_image(
+    tree: Path, make_image: ImageMaker, expectation: Expectation, small: Path
+) -> None:
+    """The list of all files does not fit."""
+    for number in range(100):
+        (tree / f"usr/bin/{number:03}{'x' * 200}").touch()
+        (tree / f"usr/{number:03}{'x' * 200}").mkdir()
+        (tree / f"usr/{number:03}{'x' * 200}" / ("y" * 250)).touch()
+    image = make_image()
+    assert failures(validate(image, expectation)) == {}
+    (small / "ballast").write_bytes(bytes(460 * 2**10))
+    with pytest.raises(HostError, match="no room"):
+        validate(image, expectation)
+    assert [path.name for path in small.iterdir()] == ["ballast"]
 
 
 @contextmanager
