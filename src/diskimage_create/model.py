@@ -326,6 +326,12 @@ class Report:
         """Those that make the image a bad one."""
         return tuple(finding for finding in self.findings if finding.status is Status.FAIL)
 
+    def amended(self, other: Report) -> Report:
+        """With the findings of another report of the image, which stand in for those of the same checks."""
+        newer = {finding.id: finding for finding in other.findings}
+        findings = [newer.pop(finding.id, finding) for finding in self.findings]
+        return Report(self.image, (*findings, *newer.values()), self.seconds + other.seconds)
+
     def why(self) -> str:
         """What failed, for an error."""
         lines = [f"  {finding.id}: {finding.message}" for finding in self.failed]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -90,12 +91,14 @@ def validate(
     return Report(path, findings, time.monotonic() - started)
 
 
-def validate_view(view: ImageView, expectation: Expectation, *, deep: bool = False) -> Report:
+def validate_view(
+    view: ImageView, expectation: Expectation, *, deep: bool = False, selection: Selection = EVERYTHING
+) -> Report:
     """The checks of an image that is open already; whoever is not root has to have it opened again."""
     if not process.is_root():
-        return validate(view.path, expectation, deep=deep)
+        return validate(view.path, expectation, deep=deep, selection=selection)
     started = time.monotonic()
-    findings = _run_all(view, expectation, deep=deep)
+    findings = _run_all(view, expectation, deep=deep, selection=selection)
     return Report(view.path, findings, time.monotonic() - started)
 
 
@@ -109,14 +112,15 @@ def _run_all(
 ) -> tuple[Finding, ...]:
     with_tests = selection.wants_tests and expectation.suites
     wanted = [check for check in CHECKS if selection.wants(check.id) or (with_tests and check.id == ELEMENT_CHECKS)]
+    found: dict[str, tuple[Finding, ...]] = {check.id: (_left_out(check, BY_SKIP),) for check in wanted}
+    to_run = [check for check in wanted if not selection.skips(check.id)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        running = {
-            check.id: pool.submit(run_parts, check, view, expectation, deep=deep)
-            for check in wanted
-            if not selection.skips(check.id)
-        }
-        found = [running[each.id].result() if each.id in running else (_left_out(each, BY_SKIP),) for each in wanted]
-    return tuple(finding for findings in found for finding in _selected(findings, selection))
+        run = partial(run_parts, view=view, expectation=expectation, deep=deep)
+        running = {check.id: pool.submit(run, check) for check in to_run if check.id != ELEMENT_CHECKS}
+        # They take longest, and a signal, which reaches the main thread alone, is to end them at once.
+        found |= {check.id: run(check) for check in to_run if check.id == ELEMENT_CHECKS}
+        found |= {id: future.result() for id, future in running.items()}
+    return tuple(finding for check in wanted for finding in _selected(found[check.id], selection))
 
 
 def is_of_element(finding: Finding) -> bool:
