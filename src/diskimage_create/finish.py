@@ -56,7 +56,7 @@ def finish(
     with tracker.step("prove", "boot"):
         proof = prove(finished)
     if proof and not proof.ok:
-        raise _rejected(view, plan, work, proof, keep_failed)
+        raise _rejected(view, plan, work, proof, keep_failed, before=finished[0].report)
     return [replace(image, proof=proof) for image in finished]
 
 
@@ -76,7 +76,7 @@ def _checked(
     without = replace(expected, suites=())
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Reading all content and compressing it do not wait for each other.
-        looking = pool.submit(validate.validate_view, view, without, deep=True) if check else None
+        looking = pool.submit(validate.validate_view, view, without, validate.How(deep=True)) if check else None
         for kind, target in targets.items():
             with tracker.step("convert", kind):
                 convert(view.path, kind, target, spec, view.tree)
@@ -86,7 +86,9 @@ def _checked(
             content = looking.result()
     if expected.suites:
         with tracker.step("validate", "element-checks"):
-            content = content.amended(validate.validate_view(view, expected, selection=validate.OF_ELEMENTS))
+            content = content.amended(
+                validate.validate_view(view, expected, validate.How(selection=validate.OF_ELEMENTS))
+            )
     if not content.ok:
         raise _rejected(view, plan, work, content, keep_failed)
     finished = []
@@ -110,7 +112,19 @@ def _final_report(partial: Path, final: Path, expected: Expectation, content: Re
     return Report(final, tuple(findings), report.seconds + content.seconds)
 
 
-def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report, keep_failed: bool) -> ImageRejected:
+def _rejected(
+    view: ImageView,
+    plan: BuildPlan,
+    work: Workspace,
+    report: Report,
+    keep_failed: bool,
+    *,
+    before: Report | None = None,
+) -> ImageRejected:
+    """The error, which carries what was found.
+
+    :param before: what was found good before
+    """
     hint = "--keep-failed keeps the image for a look"
     if keep_failed:
         image_type = plan.spec.types[0]
@@ -123,4 +137,4 @@ def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report,
             hint = f"the image is kept as {kept}"
         except (DiskImageError, OSError, Unavailable) as error:  # why it was rejected matters more
             hint = f"the image could not be kept: {error}"
-    return ImageRejected(report.why(), hint)
+    return ImageRejected(report.why(), hint, [before, report] if before else [report])

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_files import elf
 
-from conftest import elf, link, run, write
 from diskimage_create.errors import InputError
 from diskimage_create.model import Expectation, Finding, Report, Status, Suite
-from diskimage_create.validate import OF_ELEMENTS, sandbox, suites, validate
+from diskimage_create.validate import OF_ELEMENTS, How, sandbox, suites, validate
 from diskimage_create.validate.selection import Selection, select
 
 pytestmark = pytest.mark.loop
@@ -27,6 +27,19 @@ pytestmark = pytest.mark.loop
 ImageMaker = Callable[..., Path]
 Check = Callable[..., Report]
 PROGRAMS = ("sh", "cat", "grep", "id", "ls", "mkdir", "mount", "sleep", "stat", "test", "touch", "uname")
+
+
+def run(*argv: str | Path) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+    return done.stdout
+
+
+def write(tree: Path, name: str, content: str | bytes, mode: int = 0o644) -> None:
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +61,7 @@ def alive(tree: Path) -> Path:
         write(tree, f"usr/bin/{name}", program.read_bytes(), 0o755)
         for library in re.findall(r"(/\S+) \(0x", run("ldd", program)):
             write(tree, library.removeprefix("/"), Path(library).read_bytes(), 0o755)
-    link(tree, "bin", "usr/bin")
+    (tree / "bin").symlink_to("usr/bin")
     write(tree, "usr/bin/hangs", (tree / "usr/bin/sh").read_bytes(), 0o755)
     write(tree, "usr/bin/dpkg", (tree / "usr/bin/cat").read_bytes(), 0o755)
     for place in ("proc", "dev", "run", "tmp"):
@@ -65,7 +78,7 @@ def check(alive: Path, make_image: ImageMaker, expectation: Expectation, tmp_pat
         for name, text in {"test_vm.py": files}.items() if isinstance(files, str) else files.items():
             write(place, name, text)
         suite = Suite("vm", place, element=True)
-        report = validate(make_image("tar"), replace(expectation, suites=(suite,)), selection=selection)
+        report = validate(make_image("tar"), replace(expectation, suites=(suite,)), How(selection=selection))
         # Nothing was written beside the tests.
         assert {path.suffix for path in place.rglob("*")} <= {".py"}
         return report
@@ -213,7 +226,7 @@ def test_on_a_disk_where_nothing_may_be_executed_otherwise(
 ) -> None:
     write(tmp_path, "mine/test_sh.py", "def test_sh(host):\n    assert host.check_output('id -u') == '0'\n")
     (suite,) = suites.of_directories([tmp_path / "mine"], "--checks")
-    report = validate(make_image("qcow2"), expectation, selection=select(["mine/*"], []), suites=[suite])
+    report = validate(make_image("qcow2"), expectation, How(selection=select(["mine/*"], []), suites=(suite,)))
     assert statuses(report) == {"element-checks": "pass", "mine/test_sh": "pass"}
 
 
@@ -303,7 +316,7 @@ def test_elements_that_the_image_does_not_hold_are_not_asked(
     write(tmp_path, "elements/other/checks/test_other.py", "def test_other():\n    assert False\n")
     write(tmp_path, "elements/vm/checks/test_vm.py", "def test_vm():\n    pass\n")
     found = suites.of_elements((name, tmp_path / "elements" / name) for name in ("other", "vm"))
-    report = validate(make_image("tar"), expectation, selection=select(["*/*"], []), suites=found)
+    report = validate(make_image("tar"), expectation, How(selection=select(["*/*"], []), suites=tuple(found)))
     assert set(statuses(report)) == {"element-checks", "vm/test_vm"}
 
 
