@@ -75,6 +75,11 @@ def show_content(reports: Iterable[Path]) -> bool:
 
 
 def refuse(reports: Iterable[Path], keep: Sequence[Path]) -> None:
+    """Tell before long work of all reports that could not, or must not, be written.
+
+    :param keep: files that must stay as they are
+    :raises InputError: names all of them, and why
+    """
     problems: list[Problem] = []
     taken = {os.path.realpath(path): f"{path} is not overwritten" for path in keep}
     for path in reports:
