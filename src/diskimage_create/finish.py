@@ -75,7 +75,7 @@ def _checked(
     targets = {kind: work.partial_file(spec.path_of(kind)) for kind in spec.types}
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Reading all content and compressing it do not wait for each other.
-        looking = pool.submit(validate.validate_view, view, expected, deep=True) if check else None
+        looking = pool.submit(validate.validate_view, view, expected, validate.How(deep=True)) if check else None
         for kind, target in targets.items():
             with tracker.step("convert", kind):
                 convert(view.path, kind, target, spec, view.tree)

@@ -268,6 +268,17 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Suite:
+    """Tests for pytest-testinfra that say something of an image."""
+
+    owner: str
+    """The element that brings them, or the name of their directory"""
+    path: Path
+    element: bool
+    """Whether they are run for images with this element only"""
+
+
+@dataclass(frozen=True)
 class SizedPackage:
     """An installed package."""
 
@@ -318,17 +329,6 @@ class Content:
     """Parents before their children"""
     largest: tuple[Heavy, ...]
     """Files, largest first"""
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Tests for pytest-testinfra that say something of an image."""
-
-    owner: str
-    """The element that brings them, or the name of their directory"""
-    path: Path
-    element: bool
-    """Whether they are run for images with this element only"""
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,8 @@ def stop_on_signals(outcome: str = "everything is unmounted and removed") -> Non
 
 def report_error(error: BaseException) -> int:
     """Print an error as ``error: WHAT (WHERE)`` and ``hint: WHAT TO DO``; returns the exit status."""
+    if isinstance(error.__cause__, (Interrupted, KeyboardInterrupt)):  # a signal came while Python made a class
+        error = error.__cause__
     match error:
         case Problems():
             _print(error.problems)

@@ -27,7 +27,9 @@ Value = TypeVar("Value")
     "--backend",
     type=click.Choice(["auto", "loop", "fuse", "guestfs"]),
     default="auto",
-    envvar="DISKIMAGE_CREATE_BACKEND",
+    # DISKIMAGE_CREATE_BACKEND is build's, of a load balancer.
+    allow_from_autoenv=False,
+    envvar="DISKIMAGE_CREATE_VALIDATE_BACKEND",
     help="How to look into it.  [auto]",
 )
 @click.option(
@@ -75,12 +77,12 @@ def validate(
     \b
     Examples:
       diskimage-create validate amphora-x64-haproxy.qcow2 --format json
+      diskimage-create validate amphora-x64-haproxy.qcow2 --report report.html --report junit.xml
       diskimage-create validate other.qcow2 --expect os=debian,release=bookworm,package=haproxy
       diskimage-create validate other.qcow2 --skip 'build-*' --deep
-      diskimage-create validate amphora-x64-haproxy.qcow2 --report report.html --report junit.xml
     """
     from diskimage_create import reports
-    from diskimage_create.validate import CHECKS, selection, suites
+    from diskimage_create.validate import CHECKS, How, selection, suites
     from diskimage_create.validate import report as show
     from diskimage_create.validate import validate as check
 
@@ -103,15 +105,8 @@ def validate(
     if element_checks:
         tests = (*tests, *suites.of_elements((name, element.path) for name, element in _elements().items()))
     with reports.collected(report, kept) as subjects:
-        result = check(
-            image,
-            deep=deep,
-            backend=backend,
-            selection=chosen,
-            said=said,
-            suites=tests,
-            content=reports.show_content(report),
-        )
+        how = How(deep, backend, chosen, said, tests, content=reports.show_content(report))
+        result = check(image, how=how)
         subjects.append(reports.of_validation(result))
     if output_format == "json":
         click.echo(show.as_json(result))

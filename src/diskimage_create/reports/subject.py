@@ -13,7 +13,10 @@ from diskimage_create.errors import DiskImageError, ImageRejected
 from diskimage_create.model import Artifact, Content, ImageSpec, Report
 from diskimage_create.reports.history import UNKNOWN, History, history
 from diskimage_create.validate.record import read_record
+from diskimage_create.validate.selection import Selection
 
+#: What a build's own checks have not said yet; they are not run once more
+_CONTENT = validate.How(selection=Selection(only=("image-intact",)), content=True)
 #: Found by checks, as ``validate --format json`` and ``boot --format json`` say it
 Document = Mapping[str, Any]
 
@@ -75,7 +78,7 @@ def of_build(artifacts: Sequence[Artifact], *, content: bool) -> list[Subject]:
     for number, artifact in enumerate(artifacts):
         made = record.read(record.path_for(artifact.path))
         looked_at = content and number == 0 and artifact.path.is_file()
-        held = validate.validate(artifact.path, content=True).content if looked_at else None
+        held = validate.validate(artifact.path, how=_CONTENT).content if looked_at else None
         subjects.append(Subject(artifact.path, made["validation"], made.get("boot"), held, history(made)))
     return subjects
 

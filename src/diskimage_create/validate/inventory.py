@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from diskimage_create.model import SizedPackage
 from diskimage_create.validate.image import ImageView, Unavailable
-from diskimage_create.validate.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
+from diskimage_create.validate.packages import DPKG_STATUS, no_database, rpm_database, rpm_rows
 
 _FIELD = re.compile(r"^(Package|Status|Architecture|Version|Installed-Size): (.*)$", re.MULTILINE)
 
@@ -49,7 +49,7 @@ def sized_packages(view: ImageView) -> list[SizedPackage]:
         (rows,) = rpm_rows(database, view.workspace, "SELECT blob FROM Packages")
         packages = list(_rpm(row[0] for row in rows))
     else:
-        raise Unavailable(NO_DATABASE)
+        raise Unavailable(no_database(view.root))
     return sorted(packages, key=lambda package: (package.name, package.architecture, package.version))
 
 
