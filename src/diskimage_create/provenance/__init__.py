@@ -126,16 +126,16 @@ def _lasting(beside: Beside) -> set[str]:
 
 
 def _kept_signatures(beside: Beside, texts: Mapping[str, bytes]) -> set[str]:
-    """Names of signatures that are still of what is written, as of another key."""
-    kept = {beside.envelope.name} if _is_same(beside.provenance, texts) else set()
-    return kept | {path.name for of in beside.signed if _is_same(of, texts) for path in beside.signatures(of)}
+    """Names of signatures that are of this very image, as of another key.
 
-
-def _is_same(path: Path, texts: Mapping[str, bytes]) -> bool:
+    The provenance tells: the checksum of a new image is there already, and the signature beside it is the old one's.
+    """
     try:
-        return path.read_bytes() == texts[path.name]
+        same = beside.provenance.read_bytes() == texts[beside.provenance.name]
     except OSError:
-        return False
+        same = False
+    signatures = [path for of in beside.signed for path in beside.signatures(of)]
+    return {path.name for path in (beside.envelope, *signatures)} if same else set()
 
 
 def _signatures(beside: Beside, texts: Mapping[str, bytes], signer: Signer) -> dict[str, bytes]:

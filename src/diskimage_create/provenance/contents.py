@@ -13,7 +13,7 @@ from diskimage_create.provenance.distributions import python_distributions
 from diskimage_create.provenance.licences import Licences
 from diskimage_create.provenance.model import Contents, from_json
 from diskimage_create.provenance.rpm import rpm_packages
-from diskimage_create.validate.image import Damaged, ImageView, Unavailable, open_image
+from diskimage_create.validate.image import Damaged, ImageView, Unavailable, open_image, require_file
 from diskimage_create.validate.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.workspace import workspace
@@ -50,6 +50,7 @@ def read_contents(image: Path) -> Contents:
     """
     if not process.is_root() and image.is_file():
         return from_json(as_root.ask("diskimage_create.provenance.as_root", {"image": str(image.resolve())}))
+    require_file(image)
     with workspace() as work:
         try:
             with open_image(image, workspace=work.tmp) as view:

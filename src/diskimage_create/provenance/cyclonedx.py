@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from diskimage_create.provenance.document import TOOL, Subject, identifier, name_and_address, tool_version
+from diskimage_create.provenance.document import TOOL, Subject, identifier, is_url, name_and_address, tool_version
 from diskimage_create.provenance.model import Component, Contents
 
-_IRI = re.compile(r"[a-z]+://[^\s<>\"{}|\\^`]+", re.ASCII)
 #: Prefix of properties that have no place of their own in the format
 _PROPERTY = f"{TOOL}:"
 
@@ -62,7 +60,7 @@ def _supplier(text: str) -> dict[str, Any] | None:
 
 
 def _references(component: Component) -> list[dict[str, str]]:
-    return [{"type": "website", "url": component.homepage}] if _IRI.fullmatch(component.homepage) else []
+    return [{"type": "website", "url": component.homepage}] if is_url(component.homepage) else []
 
 
 def _properties(component: Component) -> list[dict[str, str]]:

@@ -24,10 +24,10 @@ def debian_packages(root: ImageRoot, status: str, system: Mapping[str, str], lic
     namespace = system.get("ID", "debian")
     distro = f"{namespace}-{system.get('VERSION_ID') or system.get('VERSION_CODENAME') or 'unknown'}"
     for paragraph in status.split("\n\n"):
-        fields = dict(_FIELD.findall(paragraph))
-        if not fields.get("Status", "").endswith(" installed"):
+        fields = _fields(paragraph)
+        if not _is_installed(fields):
             continue
-        name, version, architecture = (fields.get(key, "").strip() for key in ("Package", "Version", "Architecture"))
+        name, version, architecture = (fields.get(key, "") for key in ("Package", "Version", "Architecture"))
         source = source_of(fields)
         qualifiers = {"arch": architecture, "distro": distro, "upstream": _upstream(source, name, version)}
         yield Component(
@@ -42,11 +42,31 @@ def debian_packages(root: ImageRoot, status: str, system: Mapping[str, str], lic
         )
 
 
+def source_versions(status: str) -> dict[str, str]:
+    """``name:architecture`` of every installed package -> version of its source package, which its changelog is of.
+
+    :param status: content of dpkg's status file
+    """
+    return {
+        f"{fields.get('Package', '')}:{fields.get('Architecture', '')}": source_of(fields)[1]
+        for fields in map(_fields, status.split("\n\n"))
+        if _is_installed(fields)
+    }
+
+
 def source_of(fields: Mapping[str, str]) -> tuple[str, str]:
     """Name and version of the source package: those of the package itself, where the field says nothing else."""
     match = _SOURCE.match(fields.get("Source", ""))
     name, version = (match[1], match[2]) if match else (None, None)
     return name or fields.get("Package", ""), version or fields.get("Version", "")
+
+
+def _fields(paragraph: str) -> dict[str, str]:
+    return {name: value.strip() for name, value in _FIELD.findall(paragraph)}
+
+
+def _is_installed(fields: Mapping[str, str]) -> bool:
+    return fields.get("Status", "").endswith(" installed")
 
 
 def _upstream(source: tuple[str, str], name: str, version: str) -> str:

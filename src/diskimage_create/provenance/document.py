@@ -18,7 +18,9 @@ from diskimage_create.reproducible import VARIABLE, is_epoch
 TOOL = "diskimage-create"
 #: Made up for this purpose; to change it is to change the name of every document
 _NAMESPACE = uuid.UUID("0d1ff1f7-6b58-43f1-8a3d-3a4be37cf1c4")
-_ADDRESS = re.compile(r"(.*?)\s*<([^<>]+)>")
+_ADDRESS = re.compile(r"(.*?)\s*<([^<>@\s]+@[^<>@\s]+)>")
+#: What every reader takes for an address in the Web
+_URL = re.compile(r"(https?|ftp)://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?(/[A-Za-z0-9._~/?#%&=+,;:@!*'()-]*)?")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ def name_and_address(supplier: str) -> tuple[str, str]:
     if match := _ADDRESS.match(text):
         return match[1] or match[2], match[2]
     return text, ""
+
+
+def is_url(text: str) -> bool:
+    """Whether a homepage is one: what packages say there is anything."""
+    return _URL.fullmatch(text) is not None
 
 
 def as_text(document: Mapping[str, Any]) -> str:

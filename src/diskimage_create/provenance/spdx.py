@@ -6,13 +6,11 @@ import hashlib
 import re
 from typing import Any
 
-from diskimage_create.provenance.document import TOOL, Subject, identifier, name_and_address, tool_version
+from diskimage_create.provenance.document import TOOL, Subject, identifier, is_url, name_and_address, tool_version
 from diskimage_create.provenance.model import Component, Contents
 
 _IMAGE = "SPDXRef-Image"
 _UNKNOWN = "NOASSERTION"
-#: What SPDX takes for a homepage
-_URL = re.compile(r"(https?|ftp)://[^\s/]+(/\S*)?", re.ASCII)
 
 
 def spdx(subject: Subject, contents: Contents) -> dict[str, Any]:
@@ -63,7 +61,7 @@ def _image(subject: Subject, contents: Contents) -> dict[str, Any]:
 def _package(component: Component) -> dict[str, Any]:
     optional = {
         "sourceInfo": component.source and f"built from: {component.source}",
-        "homepage": component.homepage if _URL.fullmatch(component.homepage) else "",
+        "homepage": component.homepage if is_url(component.homepage) else "",
     }
     return {
         "SPDXID": _identifier(component),
