@@ -18,7 +18,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packageurl import PackageURL
-from sample_contents import contents_of, debian_tree, write
+from sample_contents import SITE, contents_of, debian_tree, write
 from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
@@ -139,6 +139,26 @@ def test_a_package_url_means_the_package(
     assert purl.qualifiers == {"arch": architecture, "distro": "debian-13"}
     assert " " not in package.purl
     assert unquote(package.purl).startswith(f"pkg:deb/debian/{name}@{version}?")
+
+
+FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@settings(max_examples=50, deadline=None)
+@given(status=st.dictionaries(st.sampled_from(["Package", "Version", "Source", "Maintainer", "Homepage"]), FIELD),
+       metadata=st.dictionaries(st.sampled_from(["Name", "Version", "License", "Author", "Author-email"]), FIELD),
+       system=FIELD)  # fmt: skip
+def test_whatever_the_files_of_an_image_hold(
+    tmp_path_factory: pytest.TempPathFactory, status: dict[str, str], metadata: dict[str, str], system: str
+) -> None:
+    tree = tmp_path_factory.mktemp("tree")
+    write(tree, "etc/os-release", f"ID={system}\nVERSION_ID={system}\n")
+    fields = {"Status": "install ok installed"} | status
+    write(tree, "var/lib/dpkg/status", "".join(f"{name}: {value}\n" for name, value in fields.items()))
+    write(tree, f"{SITE}/x.dist-info/METADATA", "".join(f"{name}: {value}\n" for name, value in metadata.items()))
+    contents = contents_of(tree)
+    assert spdx_problems(spdx(SUBJECT, contents)) == []
+    assert cyclonedx_problems(cyclonedx(SUBJECT, contents)) is None
 
 
 def test_the_source_of_a_package() -> None:

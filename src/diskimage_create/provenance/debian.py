@@ -21,7 +21,7 @@ def debian_packages(root: ImageRoot, status: str, system: Mapping[str, str], lic
     """
     from packageurl import PackageURL
 
-    namespace = system.get("ID", "debian")
+    namespace = system.get("ID") or "debian"
     distro = f"{namespace}-{system.get('VERSION_ID') or system.get('VERSION_CODENAME') or 'unknown'}"
     for paragraph in status.split("\n\n"):
         fields = _fields(paragraph)
@@ -66,7 +66,7 @@ def _fields(paragraph: str) -> dict[str, str]:
 
 
 def _is_installed(fields: Mapping[str, str]) -> bool:
-    return fields.get("Status", "").endswith(" installed")
+    return fields.get("Status", "").endswith(" installed") and bool(fields.get("Package"))
 
 
 def _upstream(source: tuple[str, str], name: str, version: str) -> str:

@@ -31,7 +31,7 @@ def python_distributions(root: ImageRoot, licences: Licences) -> Iterator[Compon
 def _distribution(text: str, licences: Licences) -> Iterator[Component]:
     from packageurl import PackageURL
 
-    fields = HeaderParser().parsestr(text)
+    fields = HeaderParser().parsestr(text.partition("\n\n")[0])  # what follows is the description
     name, version = _field(fields, "Name"), _field(fields, "Version")
     if not name:  # nothing that could be named
         return

@@ -26,15 +26,15 @@ def rpm_packages(headers: Iterable[bytes], system: Mapping[str, str], licences: 
     """
     from packageurl import PackageURL
 
-    namespace = system.get("ID", "redhat")
-    distro = f"{namespace}-{system.get('VERSION_ID', 'unknown')}"
+    namespace = system.get("ID") or "redhat"
+    distro = f"{namespace}-{system.get('VERSION_ID') or 'unknown'}"
     for header in headers:
         try:
             tags = parse_rpm_header(header)
         except (struct.error, ValueError, TypeError):
             raise Unavailable("the rpm database holds a header that makes no sense") from None
         name, epoch, source = tags.get(_NAME, ""), tags.get(_EPOCH, ""), tags.get(_SOURCE, "")
-        if name == "gpg-pubkey":  # a key, which rpm keeps as a package
+        if name in ("", "gpg-pubkey"):  # a key, which rpm keeps as a package
             continue
         version = f"{tags.get(_VERSION, '')}-{tags.get(_RELEASE, '')}"
         qualifiers = {"arch": tags.get(_ARCH, ""), "distro": distro, "epoch": epoch, "upstream": source}
