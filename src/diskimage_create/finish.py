@@ -96,13 +96,14 @@ def _checked(
 
 
 def _final_report(partial: Path, final: Path, expected: Expectation, content: Report) -> Report:
-    """The checks of the finished file, completed by those that need all content and ran on the raw image."""
-    report = validate.validate(partial, expected)
+    """The checks of the finished file, completed by those of all content and of elements: they ran on the raw image."""
+    report = validate.validate(partial, replace(expected, suites=()))
     deep = {finding.id: finding for finding in content.findings}
-    findings = tuple(
+    findings = [
         deep.get(finding.id, finding) if finding.status is Status.SKIP else finding for finding in report.findings
-    )
-    return Report(final, findings, report.seconds + content.seconds)
+    ]
+    findings += [finding for finding in content.findings if validate.is_of_element(finding)]
+    return Report(final, tuple(findings), report.seconds + content.seconds)
 
 
 def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report, keep_failed: bool) -> ImageRejected:

@@ -252,6 +252,8 @@ class Finding:
     status: Status
     message: str
     seconds: float = 0.0
+    severity: Severity = Severity.ERROR
+    """What a problem means that the check finds"""
 
     def as_json(self) -> dict[str, Any]:
         """The finding as ``validate --format json`` prints it."""
@@ -261,7 +263,19 @@ class Finding:
             "status": self.status.value,
             "message": self.message,
             "seconds": round(self.seconds, 3),
+            "severity": self.severity.value,
         }
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tests for pytest-testinfra that say something of an image."""
+
+    owner: str
+    """The element that brings them, or the name of their directory"""
+    path: Path
+    element: bool
+    """Whether they are run for images with this element only"""
 
 
 @dataclass(frozen=True)
@@ -290,6 +304,8 @@ class Expectation:
     """SHA-256 (hex) of the DER form of CA certificates that the host lent to the build."""
     ca_certificates: tuple[str, ...] = ()
     """The same of those that the image trusts for good because the user asked for it."""
+    suites: tuple[Suite, ...] = ()
+    """Tests that are to be run in the image; a record does not tell of them."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import os
 import struct
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_files import cpio, elf
 
 from diskimage_create import mounts
 from diskimage_create.errors import HostError, InputError
@@ -60,6 +62,10 @@ def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     return damage
 
 
+def cut(name: str, count: int) -> Callable[[Path], None]:
+    return lambda tree: os.truncate(tree / name, (tree / name).stat().st_size - count)
+
+
 def symlink(name: str, target: str) -> Callable[[Path], None]:
     def damage(tree: Path) -> None:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +88,14 @@ DAMAGE = [
     ("architecture", "arm64", put("usr/bin/dpkg", b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, 183))),
     ("kernel", "zeroed", put(f"boot/vmlinuz-{KERNEL}", bytes(4096))),
     ("kernel", "no modules", remove(f"usr/lib/modules/{KERNEL}/modules.dep")),
+    ("kernel", "cut short", put(f"boot/vmlinuz-{KERNEL}", b"MZ" + bytes(0x1EF) + b"\x0f" + bytes(16) + b"HdrS")),
     ("initrd", "zeroed", put(f"boot/initrd.img-{KERNEL}", bytes(4096))),
+    ("initrd", "cut short", cut(f"boot/initrd.img-{KERNEL}", 1)),
+    ("init", "missing", remove("usr/lib/systemd/systemd")),
+    ("init", "of another machine", put("usr/lib/systemd/systemd", elf(183), 0o755)),
+    ("init", "no loader", put("usr/lib/systemd/systemd", elf(62, interpreter="/lib64/ld.so"), 0o755)),
+    ("boot-loader", "searches for another", edit("boot/grub/grub.cfg", "set timeout=0", "search --label other")),
+    ("boot-loader", "other GRUB", put("boot/grub/i386-pc/core.img", b"\x52" * 4096)),
     ("boot-loader", "no configuration", remove("boot/grub/grub.cfg")),
     ("boot-loader", "other label", edit("boot/grub/grub.cfg", "LABEL=img-rootfs", "LABEL=other")),
     ("boot-loader", "old kernel", edit("boot/grub/grub.cfg", f"initrd.img-{KERNEL}", "initrd.img-5.0")),
@@ -177,9 +190,10 @@ def test_good_image_of_every_type(make_image: ImageMaker, expectation: Expectati
     assert report.ok
     assert all(f.status is not Status.WARN for f in report.findings)
     skips = {finding.id for finding in report.findings if finding.status is Status.SKIP}
-    deep = {"secrets", "checksum"} | ({"resolv-conf"} & skips)
+    deep = {"secrets", "checksum", "initrd-content"} | ({"resolv-conf"} & skips)
     of_other_images = {"custom-ca", "ramdisk", "first-boot", "cfn-tools", "local-keys", "stack-user"}
-    no_disk = {"virtual-size", "partitions", "filesystem-clean", "free-space", "boot-loader", "fstab"}
+    of_other_images |= {"gpt-headers", "efi-boot", "element-checks"}
+    no_disk = {"upload-format", "virtual-size", "partitions", "filesystem-clean", "free-space", "boot-loader", "fstab"}
     assert skips == deep | of_other_images | (no_disk if kind in ("tar", "tgz", "squashfs") else set())
     assert first_bytes(image) == before
 
@@ -207,6 +221,76 @@ def test_logical_volumes_are_not_looked_into(make_image: ImageMaker, expectation
     with open_image(image, workspace=workspace) as view:
         assert view.tree is None
         assert package_versions(view) == []
+
+
+@pytest.mark.parametrize(
+    ("offset", "content", "failed"),
+    [
+        (2**30 - 512 + 16, b"\0\0\0\0", {"gpt-headers"}),
+        (2**30 - 512, bytes(512), {"gpt-headers"}),
+        (512 + 88, b"\xff\xff\xff\xff", {"gpt-headers"}),
+        # Without its announcement the GPT is none, and the disk starts with nothing to boot.
+        (446 + 4, b"\x83", {"gpt-headers", "partitions"}),
+        (446 + 16 + 4, b"\x83", {"upload-format"}),
+    ],
+)
+def test_damaged_gpt(
+    make_image: ImageMaker, expectation: Expectation, offset: int, content: bytes, failed: set[str]
+) -> None:
+    image = make_image(table="gpt")
+    assert status_of(validate(image, expectation), "gpt-headers") is Status.PASS
+    overwrite(image, offset, content)
+    assert failed <= set(failures(validate(image, expectation)))
+
+
+@pytest.mark.parametrize(
+    ("offset", "content", "message"),
+    [
+        (32769, b"CD001", "Multiple formats"),
+        (0, b"KDMV" + struct.pack("<IIQQQQIQQ", 1, 3, 2048, 128, 1, 20, 512, 21, 26), "Multiple formats"),
+        (446, b"\x01", "invalid boot flag"),
+    ],
+)
+def test_disk_that_looks_like_something_else(
+    make_image: ImageMaker, expectation: Expectation, offset: int, content: bytes, message: str
+) -> None:
+    image = make_image()
+    overwrite(image, offset, content)
+    assert message in failures(validate(image, expectation))["upload-format"]
+
+
+def test_qcow2_with_features_that_glance_does_not_know(
+    make_image: ImageMaker, expectation: Expectation, tmp_path: Path
+) -> None:
+    image = tmp_path / "extended.qcow2"
+    qemu_img("convert", "-O", "qcow2", "-o", "extended_l2=on,cluster_size=128k", make_image(), image)
+    assert failures(validate(image, expectation)) == {"upload-format": "Unknown QCOW2 features found"}
+
+
+def test_name_and_record_say_another_format(
+    make_image: ImageMaker, expectation: Expectation, beside: Callable[..., None]
+) -> None:
+    image = make_image("qcow2")
+    image = image.rename(image.with_suffix(".raw"))
+    beside(image, artifacts=[{"type": "vhd", "path": str(image)}])
+    message = failures(validate(image, expectation))["upload-format"]
+    assert message == "it is qcow2, but its name says raw; it is qcow2, but the record says vhd"
+
+
+def test_partitions_that_overlap(make_image: ImageMaker, expectation: Expectation) -> None:
+    image = make_image()
+    overwrite(image, 446 + 16, struct.pack("<B3sB3sII", 0, b"", 0x83, b"", 4096, 4096))
+    assert "overlap" in failures(validate(image, expectation))["partitions"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b"no archive"), gzip.compress(cpio({"etc/x": b""}))],
+    ids=["empty", "no archive", "no init"],
+)
+def test_initrd_without_an_init(tree: Path, make_image: ImageMaker, expectation: Expectation, content: bytes) -> None:
+    put(f"boot/initrd.img-{KERNEL}", content)(tree)
+    assert "initrd-content" in failures(validate(make_image(), expectation, deep=True))
 
 
 def test_wrong_label_of_the_file_system(make_image: ImageMaker, expectation: Expectation) -> None:

@@ -18,8 +18,8 @@ from diskimage_create.validate.root import ImageRoot
 
 _MANIFESTS = "/etc/dib-manifests"
 
-# Distribution element -> ID in /etc/os-release and package family.
-_DISTRIBUTIONS = {
+#: Distribution element -> ID in /etc/os-release and package family
+DISTRIBUTIONS = {
     "debian": ("debian", "debian"),
     "debian-minimal": ("debian", "debian"),
     "ubuntu": ("ubuntu", "debian"),
@@ -102,7 +102,7 @@ def expectation_in(view: ImageView) -> Expectation:
 def from_manifests(arguments: str, environment: Mapping[str, str]) -> Expectation:
     """The expectation that a command line and the ``DIB_*`` variables of a build amount to."""
     options, elements = _split_arguments(arguments)
-    distribution = next((_DISTRIBUTIONS[name] for name in elements if name in _DISTRIBUTIONS), None)
+    distribution = next((DISTRIBUTIONS[name] for name in elements if name in DISTRIBUTIONS), None)
     size = options.get("--image-size", "")
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES")
     sshd = environment.get("DIB_OCTAVIA_AMP_USE_SSH") if "amphora-agent" in elements else None

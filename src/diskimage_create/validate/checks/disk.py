@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from diskimage_create import process
 from diskimage_create.model import Expectation
-from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, PREP_BOOT, Disk
+from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, PREP_BOOT, Disk, Partition
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.record import recorded_artifact
 from diskimage_create.validate.registry import Outcome, check, passed, skipped, verdict
 
 GIB = 2**30
 LEAST_FREE = 0.15
+
+#: MBR types of partitions that hold others
+_EXTENDED = ("5", "f", "85")
 
 
 @check("image-intact", "The image file is whole and consistent")
@@ -79,9 +83,9 @@ def virtual_size(view: ImageView, expectation: Expectation) -> Outcome:
     return verdict(problems, f"{expectation.size_gib} GiB")
 
 
-@check("partitions", "One bootable partition, and all partitions inside the disk")
+@check("partitions", "One bootable partition, all partitions inside the disk, and none in another")
 def partitions(view: ImageView, expectation: Expectation) -> Outcome:
-    """The partition table has exactly one partition to boot from, and none reaches beyond the disk.
+    """The partition table has exactly one partition to boot from; none reaches beyond the disk, or into another.
 
     MBR: one partition with the boot flag. GPT: at most one of each kind that firmware
     boots from (EFI system, BIOS boot, PReP), and at least one. A disk without a table is
@@ -97,8 +101,18 @@ def partitions(view: ImageView, expectation: Expectation) -> Outcome:
         for part in disk.partitions
         if part.end > disk.virtual_size
     ]
+    problems += [
+        f"partitions {first.number} and {second.number} overlap"
+        for first, second in combinations(disk.partitions, 2)
+        if first.start < second.end and second.start < first.end and not _is_inside_extended(disk, first, second)
+    ]
     problems += _boot_partition_problems(disk)
     return verdict(problems, f"{disk.table}, {len(disk.partitions)} partition(s)")
+
+
+def _is_inside_extended(disk: Disk, *pair: Partition) -> bool:
+    """Whether one is an extended partition of an MBR: the logical ones are in there."""
+    return disk.table == "dos" and any(part.type in _EXTENDED for part in pair)
 
 
 def _boot_partition_problems(disk: Disk) -> list[str]:
