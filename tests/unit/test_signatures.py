@@ -75,6 +75,7 @@ def pem_keys(directory: Path, name: str, *how: str) -> tuple[Path, Path]:
 def gpg_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A keyring of its own, in a directory whose name is short enough for the agent's socket."""
     need("gpg")
+    need("gpg-agent")
     home = Path(tempfile.mkdtemp(prefix="gpg-"))
     monkeypatch.setenv("GNUPGHOME", str(home))
     yield home
