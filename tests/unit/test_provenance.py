@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,16 @@ def test_what_is_of_an_earlier_image_goes(image: Path, contents: Contents) -> No
     assert failures(image) == set()
 
 
+def test_a_log_may_be_that_of_another_build_by_now(image: Path, contents: Contents) -> None:
+    log = image.with_name("x.log")
+    log.write_text("of this build")
+    provenance.write_all(image, provenance.read_record(image), contents, None, log)
+    byproducts = json.loads(named(image, ".provenance.json").read_text())["predicate"]["runDetails"]["byproducts"]
+    assert {each["name"] for each in byproducts} == {"x.log", "x.qcow2.json", "x.qcow2.spdx.json", "x.qcow2.cdx.json"}
+    log.write_text("of another one")
+    assert failures(image) == set()
+
+
 def test_two_keys_can_sign(tmp_path: Path, image: Path, contents: Contents) -> None:
     class Elsewhere(Ed25519Signer):
         """Like a key of another kind: its signatures have other names."""
@@ -215,6 +227,32 @@ def test_two_keys_can_sign(tmp_path: Path, image: Path, contents: Contents) -> N
     found = outcome(image, public(tmp_path))
     assert found.pop("envelope") is Status.SKIP
     assert set(found.values()) == {Status.PASS}
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_interrupted_at_any_moment_the_next_time_is_right(
+    tmp_path: Path, image: Path, contents: Contents, moment: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another image of that name: files of both are there meanwhile, and found to be so."""
+    attest(image, contents)
+    image_with_record(image.parent, content=b"another build")
+    renamed = []
+
+    def rename(source: Path, target: Path) -> None:
+        if len(renamed) == moment:
+            raise KeyboardInterrupt
+        renamed.append(target)
+        original(source, target)
+
+    original = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", rename)
+        with suppress(KeyboardInterrupt):
+            attest(image, contents)
+    assert len(renamed) == len(SIGNED) or failures(image, public(tmp_path)) != set()
+    attest(image, contents)
+    assert set(outcome(image, public(tmp_path)).values()) == {Status.PASS}
+    assert {path.name for path in image.parent.iterdir()} == SIGNED | {"x.qcow2", "x.qcow2.json"}
 
 
 def test_sums_of_other_images_stay(image: Path, contents: Contents) -> None:

@@ -140,11 +140,11 @@ def _provenance(image: _Image) -> str:
         raise Wrong(f"{path.name} is a statement of another kind")
     found = [subject["digest"]["sha256"] for subject in statement["subject"]]
     _require(path, found[0] if len(found) == 1 else "none", image.sha256)
-    byproducts = statement["predicate"]["runDetails"]["byproducts"]
+    # A later build of another type replaces the log, which is not this image's own
+    own = {file.name: file for file in image.beside.existing()}
     there = []
-    for each in byproducts:
-        file = image.beside.image.with_name(Path(each["name"]).name)
-        if not file.is_file():
+    for each in statement["predicate"]["runDetails"]["byproducts"]:
+        if (file := own.get(each["name"])) is None:
             continue
         if digests.sha256(file) != each["digest"]["sha256"]:
             raise Wrong(f"{file.name} is not the file that {path.name} is about")
