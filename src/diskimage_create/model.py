@@ -279,6 +279,59 @@ class Suite:
 
 
 @dataclass(frozen=True)
+class SizedPackage:
+    """An installed package."""
+
+    name: str
+    version: str
+    architecture: str
+    bytes: int | None
+    """Installed, as its maker says; None where that is not known"""
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """A file, and the bytes of its content."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """A directory or file of a tree that is shown in part."""
+
+    name: str
+    """The last part of it; empty for what is put together"""
+    parent: int
+    """Its place in the list; -1 for the top"""
+    bytes: int
+    """Of it and all below it"""
+    files: int
+    kind: str
+    """``directory``, ``file``, or ``rest``: what is too small to be named"""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an image holds."""
+
+    kind: str
+    """Type of the image"""
+    file_bytes: int
+    """Of the image file"""
+    disk_bytes: int | None
+    """As a machine sees the disk; None where it is none"""
+    system: str
+    """What the image calls itself; empty where it does not"""
+    packages: tuple[SizedPackage, ...]
+    tree: tuple[Node, ...]
+    """Parents before their children"""
+    largest: tuple[Heavy, ...]
+    """Files, largest first"""
+
+
+@dataclass(frozen=True)
 class Expectation:
     """What an image should be; None where nothing is known. Validation compares with it."""
 
@@ -315,6 +368,8 @@ class Report:
     image: Path
     findings: tuple[Finding, ...]
     seconds: float
+    content: Content | None = field(default=None, kw_only=True, compare=False)
+    """Where it was asked for"""
 
     @property
     def ok(self) -> bool:

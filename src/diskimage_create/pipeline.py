@@ -179,7 +179,7 @@ def _reuse(job: _Job, stored: Entry) -> list[_Result]:
         if job.options.prove and not all((each.record.get("boot") or {}).get("ok") for each in results):
             proof = _prove(job, {each.artifact.type: each.path for each in results if each.path})
             if not proof.ok:
-                raise ImageRejected(proof.why(), "--refresh builds the image again")
+                raise ImageRejected(proof.why(), "--refresh builds the image again", [proof])
             results = [replace(each, record=record.proved(each.record, proof)) for each in results]
         _give_names(work, results)
     return results
@@ -196,7 +196,7 @@ def _checked_again(job: _Job, results: list[_Result]) -> list[_Result]:
         if each.path and each.record["validation"] and each.record.get("element_checks") != digest:
             job.say("the elements' own checks have changed since it was stored: they are run again")
             expected = replace(validate.from_json(each.record["expectation"]), suites=tests)
-            report = validate.validate(each.path, expected, selection=validate.OF_ELEMENTS)
+            report = validate.validate(each.path, expected, validate.How(selection=validate.OF_ELEMENTS))
             if not report.ok:
                 raise ImageRejected(report.why(), "--refresh builds the image again")
             each = replace(each, record=record.checked(each.record, report.findings, digest))

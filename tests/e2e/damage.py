@@ -121,6 +121,14 @@ class Disk:
             f"fallocate {name} 0 {blocks - 1}", f"set_inode_field {name} size {blocks * int(numbers['Block size'])}"
         )
 
+    def blocks(self, name: str) -> list[int]:
+        """The numbers of the blocks of a file, counted from the start of the root file system."""
+        return [int(number) for number in self._ask(f'blocks "{name}"').splitlines()[1].split()]
+
+    def poke_block(self, number: int, content: bytes) -> None:
+        """Overwrite the start of a block of the root file system."""
+        self.poke(self.root + number * 4096, content)
+
     def poke(self, offset: int, content: bytes) -> None:
         """Overwrite bytes of the disk."""
         with self.path.open("r+b") as file:

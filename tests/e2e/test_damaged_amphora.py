@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -42,7 +43,7 @@ from damage import (
 
 from contract import schema_errors
 from diskimage_create.model import Report, Status
-from diskimage_create.validate import validate
+from diskimage_create.validate import How, validate
 from diskimage_create.validate.expect import recorded_expectation
 from diskimage_create.validate.packages import DPKG_STATUS
 
@@ -54,6 +55,7 @@ CLOUD = "/etc/cloud/cloud.cfg.d"
 SERVER = "amphorae/backends/agent/api_server/server.py"
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 PEM_DIGEST = hashlib.sha256(bytes(3)).hexdigest()
+PRIVATE = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 PROXY = "http://proxy.example:3128"
 
 #: What the good image is warned of: nothing. An entry here says why it may be
@@ -111,7 +113,15 @@ DAMAGES = [
     damage("filesystem-clean", "a journal to replay", lambda disk: disk.edit("feature needs_recovery"), says="cleanly"),
     damage("filesystem-clean", "no superblock", lambda disk: disk.poke(disk.root + 1024, bytes(1024)), says="no part"),
     damage("filesystem-clean", "no groups", lambda disk: disk.poke(disk.root + 4096, b"\xff" * 64), says="mounted"),
+    damage("filesystem-clean", "a block free and in use",
+           lambda disk: disk.edit(f"freeb {disk.blocks('/usr/bin/dpkg')[0]}"), says="bitmap differences"),
+    damage("filesystem-clean", "a damaged directory",
+           lambda disk: disk.poke_block(disk.blocks("/usr/share/doc")[-1], b"\xff" * 16), says="Directory inode",
+           also="privileged-programs writable-by-all unowned-files private-keys"),  # which look at all files
+    damage("filesystem-clean", "links miscounted", lambda disk: disk.edit("set_inode_field /usr/share links_count 3"),
+           says="ref count is 3"),
     damage("free-space", "a full disk", lambda disk: disk.fill("/var/log/ballast", left=0.1), says="are free"),
+    damage("upload-format", "a CD as well", poke(0x8001, b"CD001"), says="iso", also="boot-loader"),
     # What it is
     damage("os-release", "another release", change("/usr/lib/os-release", "trixie", "sarge"), says="of release trixie"),
     damage("os-release", "another system", change("/usr/lib/os-release", "ID=debian", "ID=ubuntu"), says="'ubuntu'"),
@@ -121,13 +131,18 @@ DAMAGES = [
            "Package: socat\nStatus: install ok unpacked"), says="socat is unpacked"),
     # What boots
     damage("kernel", "zeroed", of("/boot", "vmlinuz-", zero), says="is no kernel"),
+    damage("kernel", "cut off", of("/boot", "vmlinuz-", lambda name: cut(name, 0.9)), says="missing at its end"),
     damage("kernel", "no modules", of("/usr/lib/modules", "", lambda name: lambda disk: disk.edit(f"unlink {name}")),
            says="/lib/modules/"),
     damage("kernel", "none", of("/boot", "vmlinuz-", remove), says="no kernel", also="initrd boot-loader"),
     damage("initrd", "none", of("/boot", "initrd.img-", remove), says="no initrd", also="boot-loader"),
     damage("initrd", "zeroed", of("/boot", "initrd.img-", zero), says="no archive"),
+    damage("initrd", "cut off", of("/boot", "initrd.img-", lambda name: cut(name, 0.95)), says="cut short"),
+    damage("init", "none", remove("/usr/lib/systemd/systemd"), says="missing"),
+    damage("init", "no loader", of("/usr/lib/x86_64-linux-gnu", "ld-linux", remove), says="ld-linux"),
     damage("boot-loader", "no boot code", poke(0, bytes(440)), says="boot code"),
     damage("boot-loader", "no core.img", second_stage_zeroed, says="second stage"),
+    damage("boot-loader", "another core.img", poke(8 * 512, bytes(512)), says="core image"),
     damage("boot-loader", "another label", change("/boot/grub/grub.cfg", "root=LABEL=cloudimg-rootfs", "root=LABEL=x"),
            says="root=LABEL=x"),
     damage("boot-loader", "no configuration", remove("/boot/grub/grub.cfg"), says="no grub.cfg"),
@@ -159,6 +174,28 @@ DAMAGES = [
     damage("ssh-host-keys", "a key", put("/etc/ssh/ssh_host_ed25519_key.pub", KEY), says="ssh_host_ed25519_key"),
     damage("authorized-keys", "root's", put("/root/.ssh/authorized_keys", KEY, 0o600), says="/root/.ssh"),
     damage("machine-id", "set", put("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"), says="0123456789"),
+    # Who gets in, and what is trusted
+    damage("password-storage", "open to all", chmod("/etc/shadow", "0100644"), says="open to all"),
+    damage("root-rights", "sudo without a password",
+           put("/etc/sudoers.d/admin", "admin ALL=(ALL) NOPASSWD: ALL\n", 0o440), says="lets admin do everything"),
+    damage("root-rights", "a second root", append("/etc/passwd", "toor:x:0:0::/root:/bin/sh\n"), says="toor"),
+    damage("ssh-settings", "root by password", put("/etc/ssh/sshd_config.d/10-root.conf", "PermitRootLogin yes\n"),
+           says="PermitRootLogin"),
+    damage("listening-services", "nobody's", lambda disk: [disk.put(f"{UNITS}/rpcbind.service",
+           "[Service]\nExecStart=/usr/bin/true\n"), disk.link(f"{WANTS}/rpcbind.service", f"{UNITS}/rpcbind.service")],
+           says="rpcbind.service serves"),
+    damage("privileged-programs", "a shell of root's", put("/usr/bin/rootsh", "x", 0o4755), says="/usr/bin/rootsh"),
+    damage("writable-by-all", "a file", chmod("/etc/profile", "0100666"), says="/etc/profile"),
+    damage("unowned-files", "a file", lambda disk: disk.edit("set_inode_field /etc/hosts uid 4242"), says="(4242:0)"),
+    damage("private-keys", "of TLS", put("/etc/haproxy/server.pem", PRIVATE), says="/etc/haproxy/server.pem"),
+    damage("private-keys", "of SSH", put("/root/.ssh/id_ed25519", PRIVATE.replace(" PR", " OPENSSH PR"), 0o600),
+           says="/root/.ssh/id_ed25519"),
+    damage("build-credentials", "a login", put("/root/.netrc", "machine a login b password c\n", 0o600), says=".netrc"),
+    damage("build-credentials", "a mirror's", put("/etc/pip.conf", "[global]\nindex-url = https://a:b@pypi.example/\n"),
+           says="/etc/pip.conf"),
+    damage("package-signatures", "a key for all", put("/etc/apt/trusted.gpg.d/vendor.gpg"), says="vendor.gpg"),
+    damage("package-signatures", "none needed", put("/etc/apt/sources.list", "deb [trusted=yes] http://a.example b\n"),
+           says="/etc/apt/sources.list"),
     # What a build leaves behind
     damage("package-lists", "apt's", put("/var/lib/apt/lists/deb.debian.org_InRelease"), says="apt/lists"),
     damage("package-lists", "pip's", put("/root/.cache/pip/http/a/b"), says="pip"),
@@ -185,13 +222,33 @@ def test_each_damage_is_named(
     assert says in found[check]
 
 
-def test_a_secret_of_the_build(disk: Disk) -> None:
+WEAKENED = [
+    ("kernel-hardening", change("/boot/grub/grub.cfg", " ro ", " ro mitigations=off "), "mitigations=off"),
+    ("kernel-hardening", put("/etc/sysctl.d/99-x.conf", "kernel.randomize_va_space = 0\n"), "99-x.conf"),
+    ("tls-minimum", change("/etc/ssl/openssl.cnf", "[openssl_init]", "[openssl_init]\nMinProtocol = TLSv1"), "TLSv1"),
+]
+
+
+@pytest.mark.parametrize(("check", "harm", "says"), WEAKENED, ids=[row[0] + ": " + row[2] for row in WEAKENED])
+def test_what_weakens_it_is_a_warning(disk: Disk, check: str, harm: Harm, says: str) -> None:
+    harm(disk)
+    report = validate(disk.path)
+    assert report.ok
+    found = {finding.id: finding.message for finding in report.findings if finding.status is Status.WARN}
+    assert set(found) == {check, *EXPLAINED}
+    assert says in found[check]
+
+
+def test_what_only_all_content_tells(disk: Disk) -> None:
     disk.put("/usr/share/doc/haproxy/notes", f"login: {SECRET}\n")
+    disk.rewrite(disk.only("/boot", "initrd.img-"), gzip.compress(b"070701" + b"0" * 104 + b"TRAILER!!!\0" + bytes(3)))
     expectation = recorded_expectation(disk.path)
     assert expectation is not None
-    Path(f"{disk.path}.json").unlink()  # the build looks for them before there is one
-    report = validate(disk.path, replace(expectation, secrets={"DIB_PASSWORD": SECRET}), deep=True)
-    assert failed(report) == {"secrets": "DIB_PASSWORD is in /usr/share/doc/haproxy/notes"}
+    Path(f"{disk.path}.json").unlink()  # the build looks for secrets before there is one
+    report = validate(disk.path, replace(expectation, secrets={"DIB_PASSWORD": SECRET}), How(deep=True))
+    found = failed(report)
+    assert set(found) == {"secrets", "initrd-content"}
+    assert found["secrets"] == "DIB_PASSWORD is in /usr/share/doc/haproxy/notes"
     assert SECRET not in str(report)
 
 

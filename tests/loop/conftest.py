@@ -110,6 +110,7 @@ def _services(tree: Path) -> None:
         link(tree, f"{wants}/{unit}.service", f"/lib/systemd/system/{unit}.service")
     for unit in ("haproxy", "keepalived"):
         write(tree, f"usr/lib/systemd/system/{unit}.service", "[Service]\n")
+    write(tree, "etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin prohibit-password\n")
     for program in ("usr/bin/true", "usr/sbin/haproxy", "usr/sbin/keepalived", "usr/sbin/sshd"):
         write(tree, program, elf(62), 0o755)
 
@@ -269,3 +270,27 @@ def record_beside(image: Path, **content: object) -> None:
 def beside() -> Callable[..., None]:
     """The function that writes a record beside an image."""
     return record_beside
+
+
+def _efi_disk(tree: Path, path: Path, efi: Path) -> Path:
+    """A raw disk with the tree in an ext4 root partition, behind an EFI system partition with what ``efi`` holds."""
+    with path.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    system_mib = 32
+    start = 2048 + system_mib * 2048
+    script = f"label: gpt\nstart=2048, size={system_mib * 2048}, type=U\nstart={start}, type=L\n"
+    run("sfdisk", "--quiet", "--no-reread", path, stdin=script)
+    size = (DISK_BYTES - MIB) // SECTOR - start
+    offset = f"offset={start * SECTOR},lazy_itable_init=1,nodiscard"
+    run("mkfs.ext4", "-q", "-F", "-L", LABEL, "-d", tree, "-E", offset, path, f"{size // 2}k")
+    system = f"{path}@@{MIB}"
+    run("mformat", "-i", system, "-T", str(system_mib * 2048), "-h", "16", "-s", "63", "::")
+    for entry in sorted(efi.iterdir()):
+        run("mcopy", "-s", "-i", system, entry, "::")
+    return path
+
+
+@pytest.fixture
+def make_efi_image(tree: Path, tmp_path: Path) -> Callable[[Path], Path]:
+    """A function that makes ``tree``, and what the EFI system partition is to hold, into a raw image."""
+    return lambda efi: _efi_disk(tree, tmp_path / "image.raw", efi)

@@ -22,3 +22,15 @@ def cpio(files: dict[str, bytes]) -> bytes:
         archive += bytes(-len(archive) % 4) + content
         archive += bytes(-len(archive) % 4)
     return archive
+
+
+def pe(machine: int = 0x8664, *, sections: int = 2, size: int = 4096, signature: int = 0) -> bytes:
+    """The headers of a 64-bit PE file with sections of a size, and a signature behind them."""
+    directories = bytes(4 * 8) + struct.pack("<II", 512 + sections * size if signature else 0, signature) + bytes(88)
+    optional = struct.pack("<H", 0x20B) + bytes(110) + directories
+    table = b"".join(
+        struct.pack("<8sIIIIIIHHI", b".text", size, 0, size, 512 + number * size, 0, 0, 0, 0, 0)
+        for number in range(sections)
+    )
+    header = struct.pack("<HHIIIHH", machine, sections, 0, 0, 0, len(optional), 0)
+    return b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0" + header + optional + table

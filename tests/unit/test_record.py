@@ -170,6 +170,20 @@ def test_one_that_was_not_checked_is_not_said_to_be(artifacts: list[Artifact]) -
     assert schema_errors(data, "record") == []
 
 
+def test_other_checks_of_elements_stand_in_for_the_older_ones(artifacts: list[Artifact]) -> None:
+    stored = made_from(artifacts)
+    old = {"title": "t", "status": "pass", "message": "", "seconds": 0, "severity": "error"}
+    stored["validation"]["checks"] += [{**old, "id": "element-checks"}, {**old, "id": "motd/test_gone"}]
+    new = [Finding("element-checks", "t", Status.PASS, "1"), Finding("motd/test_new", "t", Status.WARN, "look")]
+    data = record.checked(stored, new, "sha256:" + 64 * "2")
+    assert [(each["id"], each["message"]) for each in data["validation"]["checks"]] == [
+        ("kernel", "6.12"), ("element-checks", "1"), ("motd/test_new", "look"),
+    ]  # fmt: skip
+    assert schema_errors(json.loads(json.dumps(data)), "record") == []
+    assert data["element_checks"] == "sha256:" + 64 * "2"
+    assert {name for name in data if data[name] != stored[name]} == {"validation", "element_checks"}
+
+
 def test_reused_and_built_exclude_each_other(artifacts: list[Artifact]) -> None:
     built = made_from(artifacts)
     reused = record.reused(built, artifacts, datetime.now(UTC), datetime.now(UTC), 0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from diskimage_create.cli import CONTEXT, format_option, stop_on_signals
+from diskimage_create.cli import CONTEXT, format_option, report_option, stop_on_signals
 from diskimage_create.errors import ImageRejected, InputError, Problem
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ Value = TypeVar("Value")
     "--backend",
     type=click.Choice(["auto", "loop", "fuse", "guestfs"]),
     default="auto",
-    envvar="DISKIMAGE_CREATE_BACKEND",
+    # DISKIMAGE_CREATE_BACKEND is build's, of a load balancer.
+    allow_from_autoenv=False,
+    envvar="DISKIMAGE_CREATE_VALIDATE_BACKEND",
     help="How to look into it.  [auto]",
 )
 @click.option(
@@ -52,6 +54,7 @@ Value = TypeVar("Value")
     help="Run tests for pytest-testinfra, too, likewise in a sandbox; can be repeated.",
 )
 @click.option("--list", "list_checks", is_flag=True, allow_from_autoenv=False, help="Show all checks; needs no image.")
+@report_option
 @format_option
 def validate(
     image: Path | None,
@@ -63,6 +66,7 @@ def validate(
     element_checks: bool,
     checks: tuple[Path, ...],
     list_checks: bool,
+    report: tuple[Path, ...],
     output_format: str,
 ) -> int:
     """Check an image (qcow2, raw, vhd, tar, ...) through a read-only mount.
@@ -73,10 +77,13 @@ def validate(
     \b
     Examples:
       diskimage-create validate amphora-x64-haproxy.qcow2 --format json
+      diskimage-create validate amphora-x64-haproxy.qcow2 --report report.html --report junit.xml
       diskimage-create validate other.qcow2 --expect os=debian,release=bookworm,package=haproxy
       diskimage-create validate other.qcow2 --skip 'build-*' --deep
     """
-    from diskimage_create.validate import CHECKS, report, selection, suites
+    from diskimage_create import reports
+    from diskimage_create.validate import CHECKS, How, selection, suites
+    from diskimage_create.validate import report as show
     from diskimage_create.validate import validate as check
 
     problems: list[Problem] = []
@@ -95,11 +102,14 @@ def validate(
     stop_on_signals()
     if element_checks:
         tests = (*tests, *suites.of_elements((name, element.path) for name, element in _elements().items()))
-    result = check(image, deep=deep, backend=backend, selection=chosen, said=said, suites=tests)
+    with reports.collected(report, reports.kept_beside(image)) as subjects:
+        how = How(deep, backend, chosen, said, tests, content=reports.show_content(report))
+        result = check(image, how=how)
+        subjects.append(reports.of_validation(result))
     if output_format == "json":
-        click.echo(report.as_json(result))
+        click.echo(show.as_json(result))
     else:
-        report.print_report(result, sys.stdout)
+        show.print_report(result, sys.stdout)
     return 0 if result.ok else ImageRejected.exit_code
 
 

@@ -6,23 +6,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from diskimage_create import process
-from diskimage_create.model import Expectation, Finding, Report, Status, Suite
+from diskimage_create.model import Expectation, Finding, Report, Status
 from diskimage_create.validate import checks as _checks  # noqa: F401  (registers them)
 from diskimage_create.validate.as_root import validate_as_root
+from diskimage_create.validate.content import content_of
 from diskimage_create.validate.expect import expectation_for, expectation_in, from_json, recorded_expectation, to_json
+from diskimage_create.validate.how import How
 from diskimage_create.validate.image import Damaged, ImageView, open_image, require_file
 from diskimage_create.validate.opening import may_mount
 from diskimage_create.validate.registry import CHECKS, Check, printable, run_parts
 from diskimage_create.validate.said import amended
-from diskimage_create.validate.selection import BY_SKIP, EVERYTHING, Selection, require_matched
+from diskimage_create.validate.selection import BY_SKIP, Selection, require_matched
 from diskimage_create.validate.suites import applicable
 from diskimage_create.workspace import workspace
 
@@ -30,6 +30,7 @@ __all__ = [
     "CHECKS",
     "OF_ELEMENTS",
     "Check",
+    "How",
     "expectation_for",
     "from_json",
     "is_of_element",
@@ -45,57 +46,44 @@ _PARALLEL = 4
 ELEMENT_CHECKS = "element-checks"
 #: That one, and the tests that it runs
 OF_ELEMENTS = Selection(only=(ELEMENT_CHECKS, "*/*"))
+USUAL = How()
 
 
-def validate(
-    path: Path,
-    expectation: Expectation | None = None,
-    *,
-    deep: bool = False,
-    backend: str = "auto",
-    selection: Selection = EVERYTHING,
-    said: Mapping[str, Any] = MappingProxyType({}),
-    suites: Sequence[Suite] = (),
-) -> Report:
+def validate(path: Path, expectation: Expectation | None = None, how: How = USUAL) -> Report:
     """Check an image against what it should be.
 
     A bad image never raises: it is a report with failed findings.
 
     :param expectation: by default, what the record beside the image or the image itself tells
-    :param deep: also read all content
-    :param backend: the way to look into it, one of :data:`diskimage_create.validate.opening.BACKENDS`
-    :param selection: which checks
-    :param said: what is to be expected instead, or besides, see :mod:`diskimage_create.validate.said`
-    :param suites: tests that are to be run in the image; those of elements that it does not hold are not
     :raises InputError: there is no such file, its record cannot be understood, or no check was selected
     :raises HostError: this host cannot open images, or not that way
     """
-    if not process.is_root() and path.is_file() and _through_sudo(backend):
-        return validate_as_root(
-            path, expectation, deep=deep, backend=backend, selection=selection, said=said, suites=suites
-        )
+    if not process.is_root() and path.is_file() and _through_sudo(how.backend):
+        return validate_as_root(path, expectation, how)
     started = time.monotonic()
+    held = None
     require_file(path)
     with workspace() as work:
         try:
-            with open_image(path, workspace=work.tmp, backend=backend) as view:
+            with open_image(path, workspace=work.tmp, backend=how.backend) as view:
                 wanted = expectation or recorded_expectation(path) or expectation_in(view)
-                wanted = amended(wanted, said)
-                wanted = replace(wanted, suites=applicable([*wanted.suites, *suites], wanted.elements))
-                findings = _run_all(view, wanted, deep=deep, selection=selection)
+                wanted = amended(wanted, how.said)
+                wanted = replace(wanted, suites=applicable([*wanted.suites, *how.suites], wanted.elements))
+                findings = _run_all(view, wanted, how)
+                held = content_of(view) if how.content else None
         except Damaged as damage:
-            findings = _not_opened(damage, selection)
+            findings = _not_opened(damage, how.selection)
     if not any(finding.id == ELEMENT_CHECKS and finding.status is not Status.PASS for finding in findings):
-        require_matched(selection, [finding.id for finding in findings])
-    return Report(path, findings, time.monotonic() - started)
+        require_matched(how.selection, [finding.id for finding in findings])
+    return Report(path, findings, time.monotonic() - started, content=held)
 
 
-def validate_view(view: ImageView, expectation: Expectation, *, deep: bool = False) -> Report:
+def validate_view(view: ImageView, expectation: Expectation, how: How = USUAL) -> Report:
     """The checks of an image that is open already; whoever is not root has to have it opened again."""
     if not process.is_root():
-        return validate(view.path, expectation, deep=deep)
+        return validate(view.path, expectation, how)
     started = time.monotonic()
-    findings = _run_all(view, expectation, deep=deep)
+    findings = _run_all(view, expectation, how)
     return Report(view.path, findings, time.monotonic() - started)
 
 
@@ -104,14 +92,13 @@ def _through_sudo(backend: str) -> bool:
     return backend == "loop" or (backend == "auto" and may_mount())
 
 
-def _run_all(
-    view: ImageView, expectation: Expectation, *, deep: bool, selection: Selection = EVERYTHING
-) -> tuple[Finding, ...]:
+def _run_all(view: ImageView, expectation: Expectation, how: How) -> tuple[Finding, ...]:
+    selection = how.selection
     with_tests = selection.wants_tests and expectation.suites
     wanted = [check for check in CHECKS if selection.wants(check.id) or (with_tests and check.id == ELEMENT_CHECKS)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
         running = {
-            check.id: pool.submit(run_parts, check, view, expectation, deep=deep)
+            check.id: pool.submit(run_parts, check, view, expectation, deep=how.deep)
             for check in wanted
             if not selection.skips(check.id)
         }

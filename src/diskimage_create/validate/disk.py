@@ -173,7 +173,7 @@ def _ext(superblock: bytes) -> FileSystem:
 
 def _partition_table(path: Path) -> tuple[str | None, str, list[Partition]]:
     try:
-        found = process.run(["sfdisk", "--json", path])
+        found = process.run(["sfdisk", "--json", "--", path])
         return parse_sfdisk(found.stdout)
     except (CommandFailed, ValueError, LookupError, TypeError):
         # No table, or one that is beyond use: of some, sfdisk prints half a document or none, and is content.

@@ -28,7 +28,7 @@ class Mount:
         return next((option.partition("=")[2] for option in self.options if option.startswith("subvol=")), "")
 
 
-def parse(text: str) -> Iterator[Mount]:
+def parse_fstab(text: str) -> Iterator[Mount]:
     """The lines that mount something, in their order."""
     for line in text.splitlines():
         fields = line.split()

@@ -47,14 +47,15 @@ def open_image(path: Path, *, workspace: Path, devices: bool = False, backend: s
     :raises HostError: this host has no way to look into it
     """
     require_file(path)
-    view = ImageView(path=path, kind=image_kind(path), workspace=workspace)
+    # Absolute: QEMU takes "fat:x" for a protocol, and "-x" for an option.
+    view = ImageView(path=path.absolute(), kind=image_kind(path), workspace=workspace)
     with ExitStack() as stack:
         if view.kind == "kernel":
             view.no_root = "a kernel has no files"
         elif view.kind in archive.KINDS:
             tree = workspace / "root"
             tree.mkdir()
-            view._root = ImageRoot(archive.unpacked(path, view.kind, tree, devices=devices))
+            view._root = ImageRoot(archive.unpacked(view.path, view.kind, tree, devices=devices))
         elif view.kind == "squashfs":
             _open_squashfs(view, stack, choose(backend))
         else:

@@ -48,8 +48,9 @@ class Tree:
 
     path: Path
     listing: Listing
-    owners_lost: bool = False
-    """Whether only the listing knows owners and modes: what an ordinary user unpacked is all that user's."""
+    listed: bool = False
+    """Whether the listing is what to ask of a file: through FUSE each question is slow, and what an ordinary user
+    unpacked has lost its owners. Directories may have no size then."""
 
 
 class ImageRoot:
@@ -61,7 +62,7 @@ class ImageRoot:
         self.path = self._tree.path
         self._top = os.fspath(self.path)
         self._mounted = {tuple(_parts(name)): tree for name, tree in (mounted or {}).items()}
-        self._directories: dict[str, str] = {}
+        self._directories: dict[str, list[str]] = {}
 
     @property
     def mounted(self) -> dict[str, Tree]:
@@ -134,23 +135,30 @@ class ImageRoot:
         """The status of ``name`` itself, links in the last place not followed. Quick for many files of a directory."""
         directory, _, last = name.rpartition("/")
         try:
-            if self._mounted or last in ("", ".", "..") or "\0" in last:
-                return self._status(self.resolve(name, follow=False))
-            return self._status(self._directory(directory) + "/" + last)
+            if last in ("", ".", "..") or "\0" in last:
+                return self._status(self._resolved(name, follow=False))
+            return self._status([*self._directory(directory), last])
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def stat(self, name: str) -> os.stat_result | None:
         """The status of the file that the name leads to."""
-        found = self.find(name)
-        return None if found is None else self._status(found)
+        try:
+            return self._status(self._resolved(name, follow=True))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
-    def _status(self, path: str) -> os.stat_result:
-        """What ``lstat`` says of a path on the host, with the owner and the mode that it has in the image."""
-        status = os.lstat(path)
-        if self._tree.owners_lost and (entry := self._by_name.get(path[len(self._top) :])):
-            return os.stat_result((entry.mode, *status[1:3], entry.links, entry.uid, entry.gid, *status[6:]))
-        return status
+    def _status(self, parts: list[str]) -> os.stat_result:
+        """What ``lstat`` says of a file whose directories are no links.
+
+        :raises FileNotFoundError: there is none
+        """
+        if not self._tree.listed or not parts:
+            return os.lstat(self._host(parts))
+        name = "/" + "/".join(parts)
+        if (entry := self._by_name.get(name)) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return os.stat_result((entry.mode, entry.inode, 0, entry.links, entry.uid, entry.gid, entry.size, 0, 0, 0))
 
     @cached_property
     def _by_name(self) -> dict[str, Entry]:
@@ -210,13 +218,16 @@ class ImageRoot:
         return [name for name in matches if self.lstat(name) is not None]
 
     def files_below(self, name: str) -> Iterator[str]:
-        """The names of everything but directories below a directory, links not followed."""
+        """The names of everything but directories below a directory, links not followed.
+
+        :raises OSError: a directory cannot be read
+        """
         start = name.rstrip("/")
         for top in (start, *(place for place in self.mounted if place.startswith(f"{start}/"))):
             found = self.find(top)
             if found is None or not os.path.isdir(found):
                 continue
-            for directory, _, files in os.walk(found):
+            for directory, _, files in os.walk(found, onerror=_raise):
                 prefix = top + directory[len(found) :]
                 yield from (f"{prefix}/{file}" for file in sorted(files))
 
@@ -233,10 +244,10 @@ class ImageRoot:
             found += (entry._replace(name=place + entry.name, inode=further + entry.inode) for entry in tree.listing())
         return tuple(found)
 
-    def _directory(self, name: str) -> str:
-        """The host path of a directory; remembered, because nothing changes in a read-only tree."""
+    def _directory(self, name: str) -> list[str]:
+        """The parts of a directory's name, free of links; remembered, because nothing changes in a read-only tree."""
         if name not in self._directories:
-            self._directories[name] = self.resolve(name)
+            self._directories[name] = self._resolved(name, follow=True)
         return self._directories[name]
 
 
@@ -255,6 +266,10 @@ def walk(top: Path) -> list[Entry]:
                 if each.is_dir(follow_symlinks=False):
                     pending.append(name)
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _parts(name: str) -> list[str]:

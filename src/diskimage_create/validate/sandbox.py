@@ -57,6 +57,8 @@ def sandbox(root: ImageRoot) -> Sandbox:
         # A link could lead anywhere, and what is not there cannot be made in a read-only tree.
         if root.resolve(place, follow=False) == str(root.path) + place and root.is_directory(place):
             command += [option, place]
+            if place == "/proc":  # root may write into it, even without capabilities: what programs crash into, ...
+                command += ["--remount-ro", place]
     found = Sandbox(tuple(mounts.executable(root.path)), (*command, "--chdir", "/", "--"))
     probe = process.run([*found.around, *found.enter, "/bin/sh", "-c", ":"], expect=range(256), timeout=PATIENCE)
     if probe.returncode:

@@ -89,19 +89,25 @@ class _Recorder:
     def _why(self, report: pytest.TestReport | pytest.CollectReport) -> str:
         """The assertion that failed, and where in the element it is."""
         crash = getattr(report.longrepr, "reprcrash", None)
-        message = crash.message if crash else report.longreprtext
+        message = crash.message if crash else _errors(report.longreprtext)
         entries = getattr(getattr(report.longrepr, "reprtraceback", None), "reprentries", ())
         places = [entry.reprfileloc for entry in entries if getattr(entry, "reprfileloc", None)]
         own = [place for place in places if not Path(place.path).is_absolute() and (self._root / place.path).is_file()]
         where = f"{own[-1].path}:{own[-1].lineno}: " if own else ""
         # Where a test says itself what is wrong, how the assertion was evaluated says nothing more.
-        said, _, evaluated = message.partition("\nassert ")
-        text = _ADVICE.sub("", said.removeprefix("AssertionError: ") if evaluated else message)
+        said = message.removeprefix("AssertionError: ").partition("\nassert ")[0]
+        text = _ADVICE.sub("", said)
         return f"{where}{text}"[:_LONGEST]
 
     def _write(self, known: dict[str, str], status: str, message: str, seconds: float) -> None:
         line = {**known, "status": status, "message": message, "seconds": round(seconds, 3)}
         print(json.dumps(line), file=self._results, flush=True)
+
+
+def _errors(text: str) -> str:
+    """The lines of a traceback that say what went wrong: pytest marks them with an E."""
+    marked = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
+    return "\n".join(marked or text.strip().splitlines()[-3:])
 
 
 def _name(nodeid: str) -> str:

@@ -14,6 +14,10 @@ from diskimage_create.validate.checks import services as services  # isort: skip
 from diskimage_create.validate.checks import agent as agent  # isort: skip
 from diskimage_create.validate.checks import instance as instance  # isort: skip
 from diskimage_create.validate.checks import identity as identity  # isort: skip
+from diskimage_create.validate.checks import logins as logins  # isort: skip
+from diskimage_create.validate.checks import permissions as permissions  # isort: skip
+from diskimage_create.validate.checks import credentials as credentials  # isort: skip
+from diskimage_create.validate.checks import trust as trust  # isort: skip
 from diskimage_create.validate.checks import leftovers as leftovers  # isort: skip
 from diskimage_create.validate.checks import content as content  # isort: skip
 from diskimage_create.validate.checks import suites as suites  # isort: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from diskimage_create.errors import CommandFailed
 from diskimage_create.model import Expectation
@@ -11,6 +10,7 @@ from diskimage_create.validate.checks.system import foreign_machine
 from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, PREP_BOOT, Disk, FileSystem
 from diskimage_create.validate.executables import HEADER_BYTES, parse_elf
 from diskimage_create.validate.framing import CutShort, require_end
+from diskimage_create.validate.fstab import parse_fstab
 from diskimage_create.validate.grub import (
     MAX_CORE_BYTES,
     BootEntry,
@@ -252,23 +252,17 @@ def fstab(view: ImageView, expectation: Expectation) -> Outcome:
     text = root.read_text("/etc/fstab")
     if text is None:
         return verdict(["there is no /etc/fstab"], "")
-    device = next((fields[0] for fields in _fstab_entries(text) if fields[1] == "/"), None)
+    device = next((line.device for line in parse_fstab(text) if line.place == "/"), None)
     if device is None:
         return verdict(["/etc/fstab has no entry for /"], "")
     complaint = _not_this(device, filesystem) if filesystem else None
     return verdict([f"it mounts {device} at /, but {complaint}"] if complaint else [], f"{device} at /")
 
 
-def _fstab_entries(text: str) -> Iterator[list[str]]:
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) >= 3 and not fields[0].startswith("#"):
-            yield fields
-
-
 def _unless_boot_is_elsewhere(root: ImageRoot, problem: str) -> Outcome:
-    if any(fields[1] == "/boot" for fields in _fstab_entries(root.read_text("/etc/fstab") or "")):
-        return skipped("/boot is a partition of its own, which is not mounted here")
+    lines = parse_fstab(root.read_text("/etc/fstab") or "")
+    if any(line.place == "/boot" for line in lines) and "/boot" not in root.mounted:
+        return skipped("/boot is a partition of its own, which could not be mounted here")
     return verdict([problem], "")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from pathlib import Path
 
 from diskimage_create import process
@@ -26,7 +29,7 @@ def unpacked(path: Path, kind: str, target: Path, *, devices: bool) -> Tree:
     (_unpack_tar if kind == "tar" else _unpack_ramdisk)(path, target, devices=devices)
     if process.is_root():
         return Tree(target, lambda: by_find(target))
-    return Tree(target, lambda: by_headers(path, target), owners_lost=True)
+    return Tree(target, lambda: by_headers(path, target), listed=True)
 
 
 def _unpack_tar(path: Path, tree: Path, *, devices: bool) -> None:
@@ -62,6 +65,11 @@ def _unpack_ramdisk(path: Path, tree: Path, *, devices: bool) -> None:
 def _run(command: list[str | Path], tree: Path) -> None:
     try:
         process.run(command)
+    except CommandFailed as error:
+        if os.strerror(errno.ENOSPC) in error.output:
+            where = f"there is no room to unpack the archive in {tempfile.gettempdir()}"
+            raise HostError(where, "set TMPDIR to a directory with more room") from None
+        raise
     finally:
         if not process.is_root():
             # A directory that its owner may not write cannot be removed either; root would not care.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from diskimage_create.errors import CommandFailed
 from diskimage_create.validate.disk import Partition
 from diskimage_create.validate.root import Entry, Tree, walk
 
-# FAT can be made to lead in circles: how much is copied at most, in bytes, and for how long, in seconds.
-_MOST_BYTES = 2**30
+# FAT can be made to lead in circles, and to have the same content in many files.
 _SECONDS = 60.0
+_TOTAL = re.compile(r"Total files listed:\s*\d+ files\s+([\d ]+) bytes")
 
 
 def copied(disk: Path, partition: Partition, target: Path) -> Tree:
@@ -21,10 +22,15 @@ def copied(disk: Path, partition: Partition, target: Path) -> Tree:
     :raises CommandFailed: it is no FAT, or is damaged
     :raises HostError: mtools are not installed
     """
-    command = ["mcopy", "-s", "-n", "-i", f"{disk}@@{partition.start}", "::", f"{target}/"]
-    if partition.size > _MOST_BYTES:
-        raise CommandFailed(command, 1, f"{partition.size} bytes are more than an EFI system partition needs")
-    process.run(command, timeout=_SECONDS)
+    plain = target.with_name(f"{target.name}.disk")  # without the @@ that mtools would understand
+    plain.symlink_to(disk.resolve())
+    source = f"{plain}@@{partition.start}"
+    listing = ["mdir", "-/", "-a", "-i", source, "::/"]
+    listed = process.run(listing, timeout=_SECONDS, expect=(0, 1))  # 1: also of an empty one
+    total = _TOTAL.search(listed.stdout)
+    if total and int(total[1].replace(" ", "")) > partition.size:
+        raise CommandFailed(listing, 1, "its files claim to be larger than the partition")
+    process.run(["mcopy", "-s", "-n", "-i", source, "::", f"{target}/"], timeout=_SECONDS)
     return Tree(target, lambda: [_as_mounted(entry) for entry in walk(target)])
 
 

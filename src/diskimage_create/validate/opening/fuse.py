@@ -45,7 +45,7 @@ def partition(
         raise NotThisWay(f"nothing shows {filesystem.type} through FUSE without root")
     log = target.with_name(f"{target.name}.log")
     with mounts.served(command, target, log=log, seconds=START_SECONDS) as daemon, within(DEADLINE_SECONDS, daemon):
-        yield Tree(target, listing)
+        yield Tree(target, listing, listed=filesystem.type != "squashfs")
 
 
 @contextmanager

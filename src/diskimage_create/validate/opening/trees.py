@@ -58,14 +58,18 @@ class DiskTrees:
                     if partition == candidates[0] and not subvolume:
                         raise
                     continue
-                if any(ImageRoot(tree).exists(name) for name in _OF_A_SYSTEM):
+                if _holds_a_system(ImageRoot(tree)):
                     return partition, tree
         return None
 
     def _with_mounts(self, tree: Tree) -> ImageRoot:
         """The root with what its fstab mounts, outermost first; what is not on this disk is left out."""
         root = ImageRoot(tree)
-        mounts = [mount for mount in fstab.parse(root.read_text("/etc/fstab") or "") if mount.place.startswith("/")]
+        try:
+            lines = fstab.parse_fstab(root.read_text("/etc/fstab") or "")
+        except OSError:  # the checks will say so
+            return root
+        mounts = [mount for mount in lines if mount.place.startswith("/")]
         for mount in sorted(mounts, key=lambda each: each.place.count("/"))[:_MOST_MOUNTS]:
             partition = fstab.partition_of(mount, self._disk)
             try:
@@ -107,6 +111,13 @@ class DiskTrees:
                 shown = self._stack.enter_context(self._mount(*place))
             self._shown[key] = shown
         return self._shown[key]
+
+
+def _holds_a_system(root: ImageRoot) -> bool:
+    try:
+        return any(root.exists(name) for name in _OF_A_SYSTEM)
+    except OSError:  # damaged, where a system has its files
+        return True
 
 
 def _type(partition: Partition) -> str:
