@@ -18,6 +18,7 @@ from made_files import cpio, elf
 from diskimage_create import mounts
 from diskimage_create.errors import HostError, InputError
 from diskimage_create.model import Expectation, Report, Status
+from diskimage_create.requirements import Requirement
 from diskimage_create.validate import How, expectation_for, opening, to_json, validate
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.inventory import package_versions
@@ -256,7 +257,8 @@ def test_logical_volumes_without_libguestfs(
     make_image: ImageMaker, expectation: Expectation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What beside them holds a file system is /boot: its files are not those of the image."""
-    monkeypatch.setitem(opening.NEEDED, "guestfs", {"no-guestmount-here": "guestmount"})
+    absent = Requirement("guestmount", "guestmount", "logical volumes", ("no-guestmount-here",))
+    monkeypatch.setitem(opening.NEEDED, "guestfs", (absent,))
     image = make_image("raw", table="gpt")
     with image.open("r+b") as file:
         file.seek((4096 + 1) * 512)
