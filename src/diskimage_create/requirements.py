@@ -134,6 +134,7 @@ OPTIONAL = (
     _tool("bwrap", "bubblewrap", "runs the checks that elements bring"),
     _tool("squashfuse", "squashfuse", "looks into squashfs without root"),
     _tool("rsync", "rsync", "source repositories that are archives"),
+    _tool("gpg", "gpg, gpg-agent (gnupg2)", "signs with keys of GnuPG"),
     _tool("dot", "graphviz", "draws what elements depend on"),
     _tool("shellcheck", "shellcheck (ShellCheck)", "checks the scripts of elements"),
     _tool("skopeo", "skopeo", "copies images of containers"),

@@ -304,6 +304,7 @@ def test_damaged_gpt(
         (32769, b"CD001", "Multiple formats"),
         (0, b"KDMV" + struct.pack("<IIQQQQIQQ", 1, 3, 2048, 128, 1, 20, 512, 21, 26), "Multiple formats"),
         (446, b"\x01", "invalid boot flag"),
+        (0, b"# Disk DescriptorFile\nversion=1\nRW 63 FLAT /etc/passwd 0\n", "descriptor of a VMDK"),
     ],
 )
 def test_disk_that_looks_like_something_else(
@@ -320,6 +321,12 @@ def test_qcow2_with_features_that_glance_does_not_know(
     image = tmp_path / "extended.qcow2"
     qemu_img("convert", "-O", "qcow2", "-o", "extended_l2=on,cluster_size=128k", make_image(), image)
     assert failures(validate(image, expectation)) == {"upload-format": "Unknown QCOW2 features found"}
+
+
+def test_fixed_vhd(make_image: ImageMaker, expectation: Expectation, tmp_path: Path) -> None:
+    image = tmp_path / "fixed.vhd"
+    qemu_img("convert", "-O", "vpc", "-o", "subformat=fixed,force_size", make_image(), image)
+    assert failures(validate(image, expectation)) == {"upload-format": "gpt is detected instead of vhd"}
 
 
 def test_name_and_record_say_another_format(

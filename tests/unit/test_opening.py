@@ -114,7 +114,7 @@ def partition(number: int, **facts: object) -> Partition:
 
 
 DISK = Disk(
-    virtual_size=2**30, table="gpt", boot_code=b"", second_stage=b"",
+    virtual_size=2**30, table="gpt", boot_code=b"", second_stage=b"", identifier="0x0a0b0c0d",
     partitions=(
         partition(1, type=EFI_SYSTEM, uuid="ABCD-1", name="ESP part"),
         partition(2, filesystem=FileSystem("ext4", "boot", "11111111-2222", True)),
@@ -131,6 +131,7 @@ DISK = Disk(
         ("UUID=33333333-4444 / xfs", 3),
         ("PARTUUID=abcd-1 /boot/efi vfat umask=0077", 1),
         ("UUID=AAAA-BBBB /boot/efi vfat", 1),
+        ("PARTUUID=0a0b0c0d-02 /boot ext4", 2),
         ("/dev/vda2 /boot ext4", 2),
         ("/dev/sdb2 /boot ext4", None),
         ("LABEL=other /srv ext4", None),

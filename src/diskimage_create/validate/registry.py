@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from diskimage_create.errors import DiskImageError, HostError
+from diskimage_create.errors import DiskImageError, HostError, Interrupted
 from diskimage_create.model import Expectation, Finding, Severity, Status
 from diskimage_create.validate.image import ImageView, Unavailable
 from diskimage_create.validate.room import no_room
@@ -138,6 +138,8 @@ def _not_applicable(check: Check, expectation: Expectation, deep: bool) -> Outco
 def _outcome(check: Check, view: ImageView, expectation: Expectation) -> Outcome:
     try:
         return check.run(view, expectation)
+    except Interrupted:
+        raise
     except (Unavailable, HostError) as reason:
         return skipped(str(reason))
     except PermissionError as error:
