@@ -94,3 +94,14 @@ def test_the_elements_of_ours_that_bring_checks_bring_files_of_different_names()
     names = [path.name for suite in found for path in suite.path.iterdir() if path.is_file()]
     assert {suite.owner for suite in found} == {"amphora-agent", "certs-ramfs", "haproxy-octavia"}
     assert len(names) == len(set(names))
+
+
+def test_a_directory_of_everything_is_refused(tmp_path: Path) -> None:
+    """All of it would be copied: somebody named a directory too high."""
+    (tmp_path / "test_a.py").touch()
+    for number in range(1000):
+        (tmp_path / str(number)).touch()
+    with pytest.raises(InputError, match="more than 1000 files"):
+        suites.of_directories([tmp_path], "--checks")
+    (tmp_path / "0").unlink()
+    assert suites.of_directories([tmp_path], "--checks")

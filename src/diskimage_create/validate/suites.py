@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from diskimage_create.validate.sandbox import Sandbox, sandbox
 #: How long all tests of one image may take, in seconds; a build waits for them
 DEADLINE = 300.0
 _TESTS = "test_*.py"
+# A user's home directory, named by mistake, has more.
+_MOST_FILES = 1000
 _PLUGIN = "diskimage_create.validate.testinfra_plugin"
 #: Of pytest: nothing failed, something failed, a file could not be read, there was no test
 _ENDED = (0, 1, 2, 5)
@@ -53,6 +56,10 @@ def of_directories(directories: Iterable[Path], where: str) -> tuple[Suite, ...]
         owner = path.parent.name if path.name == CHECKS_DIRECTORY else path.name
         if not path.is_dir():
             problems.append(Problem(f"{directory} is no directory", where, f"a directory with {_TESTS}"))
+        elif len(list(islice(path.rglob("*"), _MOST_FILES + 1))) > _MOST_FILES:
+            problems.append(
+                Problem(f"{directory} has more than {_MOST_FILES} files", where, "tests alone: all is copied")
+            )
         elif not _tests(path):
             problems.append(Problem(f"{directory} has no tests", where, f"tests are in files {_TESTS}"))
         elif found.setdefault(owner, Suite(owner, path, element=False)).path != path:
