@@ -59,11 +59,11 @@ def validate(path: Path, expectation: Expectation | None = None, how: How = USUA
     :raises InputError: there is no such file, its record cannot be understood, or no check was selected
     :raises HostError: this host cannot open images, or not that way
     """
-    if not process.is_root() and path.is_file() and _through_sudo(how.backend):
+    require_file(path)
+    if not process.is_root() and _through_sudo(how.backend):
         return validate_as_root(path, expectation, how)
     started = time.monotonic()
     held = None
-    require_file(path)
     with workspace() as work:
         try:
             with open_image(path, workspace=work.tmp, backend=how.backend) as view:
