@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from made_files import elf
 
+from diskimage_create import process
 from diskimage_create.errors import InputError
 from diskimage_create.model import Expectation, Finding, Report, Status, Suite
 from diskimage_create.validate import OF_ELEMENTS, How, sandbox, suites, validate
@@ -159,6 +160,17 @@ def test_every_test_is_a_finding(check: Check) -> None:
     assert found["vm/test_program[nothing]"].message == "there is no nothing"
     assert found["vm/test_fixture"].message == r"vm/checks/test_vm.py:36: OSError: broken \x1b[2J"
     assert found["element-checks"].message == "7 of vm"
+
+
+def test_through_sudo_they_say_the_same(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    if process.which("sudo") is None:
+        pytest.skip("sudo is not installed")
+    by_root = check(TESTS)
+    monkeypatch.setattr(process, "is_root", lambda: False)
+    by_user = check(TESTS)
+    assert [replace(finding, seconds=0) for finding in by_user.findings] == [
+        replace(finding, seconds=0) for finding in by_root.findings
+    ]
 
 
 def test_some_of_them(check: Check) -> None:
