@@ -1,0 +1,45 @@
+"""The image that is to be published, with what its record says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diskimage_create import digests, record
+from diskimage_create.errors import InputError, Problem
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished image."""
+
+    path: Path
+    record: Mapping[str, Any] = field(repr=False)
+    type: str
+    sha256: str
+    """In hex"""
+    bytes: int
+
+
+def read(image: Path) -> Source:
+    """An image and its record, which must be of each other.
+
+    :raises InputError: there is no such image, no record, or the record is of something else
+    """
+    path = record.path_for(image)
+    try:
+        size = image.stat().st_size
+        data = record.read(path)
+        made = record.artifact_of(data, image)
+    except FileNotFoundError as error:
+        what = "there is no such image" if error.filename == str(image) else f"there is no record {path.name} beside it"
+        raise InputError([Problem(what, str(image), "publish what 'build' has made, together with its record")]) from None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError([Problem(f"the record {path.name} cannot be read: {error}", str(image))]) from None
+    wanted = made.sha256.removeprefix("sha256:")
+    if made.bytes != size or digests.sha256(image) != wanted:
+        hint = "the image was changed after it was built: build it again"
+        raise InputError([Problem("it is not the image that its record is of", str(image), hint)])
+    return Source(image, data, made.type, wanted, size)
