@@ -333,19 +333,20 @@ def test_elements_that_the_image_does_not_hold_are_not_asked(
 
 
 def test_a_signal_ends_what_runs_in_the_image(alive: Path, make_image: ImageMaker, tmp_path: Path) -> None:
-    write(tmp_path, "mine/test_long.py", "def test_long(host):\n    host.run('echo > /tmp/x; sleep 76543')\n")
+    seconds = f"7{os.getpid():07}"  # nobody else sleeps as long
+    write(tmp_path, "mine/test_long.py", f"def test_long(host):\n    host.run('echo > /tmp/x; sleep {seconds}')\n")
     argv = [sys.executable, "-m", "diskimage_create", "validate", make_image("raw"), "--checks", tmp_path / "mine"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as validating:
         try:
-            while not running("sleep 76543"):
+            while not running(f"sleep {seconds}"):
                 assert validating.poll() is None
             validating.send_signal(signal.SIGTERM)
             printed = validating.communicate()[0].decode()
         finally:
             validating.kill()
     assert validating.returncode == 130, printed
-    assert running("76543") == []
+    assert running(seconds) == []
 
 
 def running(command: str) -> list[bytes]:

@@ -120,7 +120,6 @@ def _run_pytest(work: Path, confined: Sandbox) -> str | None:
     (work / "sandbox.json").write_text(json.dumps(confined.enter))
     # -P: no directory of an element can stand in for a module.
     argv = [
-        *process.WITH_US,
         *confined.around,
         sys.executable,
         "-P",
