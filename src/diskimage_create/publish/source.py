@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import digests, record
+from diskimage_create import digests, engines, record
 from diskimage_create.errors import InputError, Problem
+from diskimage_create.references import go_name
 
 
 def _no_archive() -> Path:
@@ -28,6 +30,21 @@ class Source:
     archive: Callable[[], Path] = field(default=_no_archive, repr=False, compare=False)
     """Gives its root file system as a tar archive, or a compressed one"""
 
+    @cached_property
+    def architecture(self) -> str:
+        """Go's name, which container images have."""
+        return go_name(str(self.record["image"]["arch"]))
+
+    @cached_property
+    def built(self) -> str:
+        """When the content was made (RFC 3339), whenever it was taken from the store."""
+        return str((self.record.get("reused_from") or {}).get("built") or self.record["started"])
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """What a container image of it says of itself."""
+        return engines.labels(self.record, self.built, self.sha256)
+
 
 def read(image: Path) -> Source:
     """An image and its record, which must be of each other.
@@ -40,7 +57,9 @@ def read(image: Path) -> Source:
         data = record.read(path)
         made = record.artifact_of(data, image)
     except FileNotFoundError as error:
-        what = "there is no such image" if Path(error.filename) == image else f"there is no record {path.name} beside it"
+        what = (
+            "there is no such image" if Path(error.filename) == image else f"there is no record {path.name} beside it"
+        )
         raise InputError(
             [Problem(what, str(image), "publish what 'build' has made, together with its record")]
         ) from None
