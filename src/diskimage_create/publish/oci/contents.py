@@ -98,7 +98,7 @@ def container_image(source: Source, compression: Compression, directory: Path) -
     return _content(source, config, _CONFIG, [_descriptor(layer, f"{_LAYER}{method}")], [layer])
 
 
-def annotations(source: Source, form: Form) -> dict[str, str]:
+def said_of(source: Source, form: Form) -> dict[str, str]:
     """What the manifest says; by it an image is known again."""
     return {**source.labels, ARCHITECTURE: source.architecture, TYPE: source.type if form is Form.ARTIFACT else "root"}
 
@@ -106,7 +106,7 @@ def annotations(source: Source, form: Form) -> dict[str, str]:
 def is_of(manifest: Mapping[str, Any], source: Source, form: Form) -> bool:
     """Whether a manifest is that of an image, in a form: whenever, and with whatever tools it was published."""
     said = manifest.get("annotations") or {}
-    wanted = annotations(source, form)
+    wanted = said_of(source, form)
     return all(said.get(name) == wanted[name] for name in (SHA256, FINGERPRINT, ARCHITECTURE, TYPE))
 
 
@@ -125,7 +125,7 @@ def _content(
         **({"artifactType": artifact_type} if artifact_type else {}),
         "config": _descriptor(config, config_type),
         "layers": layers,
-        "annotations": annotations(source, form),
+        "annotations": said_of(source, form),
     }
     platform = {"architecture": source.architecture, "os": "linux"}
     return Content(_json(manifest), (*blobs, config), platform)
