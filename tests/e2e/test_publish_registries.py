@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from diskimage_create import cli
+from diskimage_create.errors import InputError
 from diskimage_create.publish import Options, Receipt, Status, destinations, publish, source
 from diskimage_create.publish.model import Compression, Form
 from diskimage_create.publish.oci.contents import ARTIFACT
@@ -317,6 +318,18 @@ def test_a_registry_that_is_restarted_gets_the_rest(tmp_path, name, monkeypatch)
         log = (tmp_path / "registry/log").read_text()
         assert len(re.findall(r'"PATCH [^"]+" 202', log)) <= 20 + 3 + 1
         assert f"sha256:{source.read(image).sha256}" in server.blobs()
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_a_changed_image_is_never_seen(stored, faulty, tmp_path, name, form):
+    image = tar_image(tmp_path / "amphora.tar")
+    content = bytearray(image.read_bytes())
+    content[-600] ^= 1
+    image.write_bytes(content)
+    with pytest.raises(InputError, match="not the image that its record is of"):
+        to(faulty.host, name, image, form=form)
+    assert stored.digest(*name.split(":")) is None
+    assert not faulty.count(FINISH)
 
 
 def test_credentials_and_an_authority_of_ones_own(tmp_path, name):

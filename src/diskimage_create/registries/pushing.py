@@ -71,15 +71,23 @@ class _Lost(Exception):
 class Pusher:
     """Sends parts of images to one repository. What dxf does for one request is not public, and has no types."""
 
-    def __init__(self, registries: Registries, reference: Reference, told: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        registries: Registries,
+        reference: Reference,
+        told: Callable[[int], None],
+        before_last: Callable[[], None] = lambda: None,
+    ) -> None:
         """Send to the registry of the name itself, whatever mirrors there are for it.
 
         :param told: bytes that have been sent, or were there, in all
+        :param before_last: called before the registry is told that a blob is complete; what it raises, ends the push
         """
         self.sent = 0
         self._registries = registries
         self._reference = reference.normalised()
         self._told = told
+        self._before_last = before_last
         self._before = 0
 
     def has(self, digest: str, size: int) -> bool:
@@ -126,6 +134,7 @@ class Pusher:
                     return
                 upload = _resumed(repository, upload) if upload and failures else upload or _begun(repository)
                 self._send_rest(repository, blob, upload)
+                self._before_last()
                 _finish(repository, blob, upload)
                 return
             except (_Lost, requests.RequestException) as error:
