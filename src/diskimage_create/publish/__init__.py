@@ -47,6 +47,7 @@ def publish(
             except (Interrupted, InputError):  # the image is not what its record says, so nobody got it
                 raise
             except DiskImageError as error:
+                source.verified()
                 receipt = Receipt(str(destination), Status.FAILED, message=error.message, hint=error.hint)
             receipt = replace(receipt, seconds=time.monotonic() - started)
             told(receipt)
