@@ -24,8 +24,8 @@ from diskimage_create.registries.connections import TIMEOUT, errors
 if TYPE_CHECKING:
     import requests
 
-#: Bytes of a blob in one request. A registry may only keep what came with requests that ended, and waits for its disk at
-#: the end of each: pieces of 64 MiB take a third longer than those of 256
+#: Bytes of a blob in one request. A registry may only keep what came with requests that ended, and waits for its disk
+#: at the end of each: pieces of 64 MiB take a third longer than those of 256
 _PIECE = 256 * 2**20
 #: Bytes that are read, and handed to the connection, at a time
 _BLOCK = 2**20
@@ -133,7 +133,7 @@ class Pusher:
             try:
                 if failures and _has(repository, blob.digest, blob.size):  # the answer was lost, not the blob
                     return
-                upload = _resumed(repository, upload) if upload and failures else upload or _begun(repository)
+                upload = self._resumed(repository, upload) if upload and failures else upload or _begun(repository)
                 self._send_rest(repository, blob, upload)
                 self._before_last()
                 _finish(repository, blob, upload)
@@ -158,6 +158,13 @@ class Pusher:
             answer = _request(repository, "patch", upload.address, data=piece, headers=headers, timeout=_patience(size))
             _follow(repository, upload, answer, start + size)
             self.sent += upload.at - start
+
+    def _resumed(self, repository: Any, upload: _Upload) -> _Upload:
+        """Ask how much has arrived; of the piece that broke off, some may have."""
+        known = upload.at
+        _follow(repository, upload, _request(repository, "get", upload.address), 0)
+        self.sent += max(0, upload.at - known)
+        return upload
 
     def _count(self, start: int, done: int) -> None:
         self._told(self._before + start + done)
@@ -206,12 +213,6 @@ def _begun(repository: Any) -> _Upload:
     smallest = answer.headers.get("OCI-Chunk-Min-Length", "")
     upload.smallest = int(smallest) if smallest.isdecimal() else 0
     _follow(repository, upload, answer, 0)
-    return upload
-
-
-def _resumed(repository: Any, upload: _Upload) -> _Upload:
-    """Ask how much has arrived."""
-    _follow(repository, upload, _request(repository, "get", upload.address), 0)
     return upload
 
 
