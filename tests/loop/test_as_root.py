@@ -10,7 +10,7 @@ import pytest
 
 from diskimage_create import process
 from diskimage_create.model import Expectation
-from diskimage_create.validate import validate
+from diskimage_create.validate import How, validate
 
 ImageMaker = Callable[..., Path]
 
@@ -23,9 +23,9 @@ def test_checks_through_sudo_find_the_same(
     (tree / "etc/note").write_text("the canary-5c1b is in here\n")
     image = make_image("qcow2")
     wanted = replace(expectation, secrets={"canary": "canary-5c1b"})
-    by_root = validate(image, wanted, deep=True)
+    by_root = validate(image, wanted, How(deep=True))
     monkeypatch.setattr(process, "is_root", lambda: False)
-    by_user = validate(image, wanted, deep=True)
+    by_user = validate(image, wanted, How(deep=True))
     assert [(f.id, f.status, f.message) for f in by_user.findings] == [
         (f.id, f.status, f.message) for f in by_root.findings
     ]

@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
@@ -102,6 +103,14 @@ format_option = click.option(
     help="[text]",
 )
 
+report_option = click.option(
+    "--report",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Write a report there: .html, .xml (JUnit), .json or .txt. Repeatable.",
+)
+
 
 @click.group(
     cls=LazyCommands,
@@ -167,6 +176,8 @@ def stop_on_signals(outcome: str = "everything is unmounted and removed") -> Non
 
 def report_error(error: BaseException) -> int:
     """Print an error as ``error: WHAT (WHERE)`` and ``hint: WHAT TO DO``; returns the exit status."""
+    if isinstance(error.__cause__, (Interrupted, KeyboardInterrupt)):  # a signal came while Python made a class
+        error = error.__cause__
     match error:
         case Problems():
             _print(error.problems)

@@ -17,6 +17,8 @@ class Outcome:
 
     status: Status
     message: str
+    parts: tuple[Finding, ...] = ()
+    """What it found besides, each with an id of its own"""
 
 
 CheckFunction = Callable[[ImageView, Expectation], Outcome]
@@ -96,12 +98,19 @@ def listed(names: Iterable[str], limit: int = 8) -> str:
 
 def run_check(check: Check, view: ImageView, expectation: Expectation, *, deep: bool) -> Finding:
     """Run one check; whatever the image does to it becomes a finding."""
+    return run_parts(check, view, expectation, deep=deep)[0]
+
+
+def run_parts(check: Check, view: ImageView, expectation: Expectation, *, deep: bool) -> tuple[Finding, ...]:
+    """The same, with what the check found besides."""
     started = time.monotonic()
     outcome = _not_applicable(check, expectation, deep) or _outcome(check, view, expectation)
     status = outcome.status
     if status is Status.FAIL and check.severity is Severity.WARNING:
         status = Status.WARN
-    return Finding(check.id, check.title, status, printable(outcome.message), time.monotonic() - started)
+    seconds = time.monotonic() - started
+    found = Finding(check.id, check.title, status, printable(outcome.message), seconds, check.severity)
+    return found, *outcome.parts
 
 
 def printable(text: str) -> str:

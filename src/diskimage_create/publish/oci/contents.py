@@ -156,7 +156,8 @@ def _layer(archive: Path, compression: Compression, directory: Path) -> tuple[Bl
         return _file(archive), f"sha256:{unpacked.hexdigest()}"
     packed = directory / f"layer.{compression}"
     try:
-        process.run([*_compressor(compression), "--", archive], output=packed)
+        with packed.open("wb") as file:
+            process.run([*_compressor(compression), "--", archive], stdout=file)
     except CommandFailed as error:
         raise HostError(f"the layer cannot be made: {error.message}", "is there room for temporary files?") from None
     return _file(packed), f"sha256:{digests.sha256(archive)}"
