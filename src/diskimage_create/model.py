@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -380,6 +380,12 @@ class Report:
     def failed(self) -> tuple[Finding, ...]:
         """Those that make the image a bad one."""
         return tuple(finding for finding in self.findings if finding.status is Status.FAIL)
+
+    def amended(self, other: Report) -> Report:
+        """With the findings of another report of the image, which stand in for those of the same checks."""
+        newer = {finding.id: finding for finding in other.findings}
+        findings = [newer.pop(finding.id, finding) for finding in self.findings]
+        return replace(self, findings=(*findings, *newer.values()), seconds=self.seconds + other.seconds)
 
     def why(self) -> str:
         """What failed, for an error."""

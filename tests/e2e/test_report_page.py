@@ -12,10 +12,12 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
-from building import COMMAND, Built, clean_environment
+from building import COMMAND, REPRODUCIBLE, Built, clean_environment, run_build
 
+from contract import schema_errors
 from diskimage_create.model import Content, Finding, Heavy, Node, PhaseTiming, Report, SizedPackage, Status
 from diskimage_create.reports import Subject
 from diskimage_create.reports.history import History
@@ -316,3 +318,53 @@ def test_all_of_it_is_printed(made: Path, opened: Open) -> None:
         page.locator(".group.pass > summary").click()
         assert page.pdf()[:5] == b"%PDF-"
         assert page.locator("details.group:not([open]), details.part:not([open])").count() == 0
+
+
+def test_a_build_reports_all_its_images(bookworm: Built, opened: Open) -> None:
+    """Both types of the stored build, one of which is looked into for the map."""
+    directory = bookworm.directory.parent / "reported"
+    directory.mkdir()
+    files = [word for ending in ("html", "json", "xml") for word in ("--report", f"report.{ending}")]
+    built = run_build(directory, "-i", "debian", "-d", "bookworm", "-t", "qcow2,tar", *files, env=REPRODUCIBLE)
+    assert built.returncode == 0, built.stderr[-4000:]
+    document = json.loads((directory / "report.json").read_text())
+    assert (schema_errors(document, "report"), document["ok"]) == ([], True)
+    assert [each["validation"] for each in document["images"]] == [
+        built.record(extension)["validation"] for extension in ("qcow2", "tar")
+    ]
+    assert "<failure" not in (directory / "report.xml").read_text()
+    with opened(directory / "report.html") as seen:
+        names = [row.split()[0] for row in seen.page.locator("main > .scroll tbody tr").all_inner_texts()]
+        assert names == ["amphora-x64-haproxy.qcow2", "amphora-x64-haproxy.tar"]
+        assert seen.page.locator(".treemap").count() == 1
+        check_areas(seen.page)
+        assert seen.page.get_by_text("The build took").count() == 2
+        assert seen.complaints == []
+
+
+def test_an_image_that_was_not_built_is_reported(tmp_path: Path) -> None:
+    report = tmp_path / "junit.xml"
+    options = ["-i", "debian", "--offline", "--cache-dir", str(tmp_path / "empty"), "-o", str(tmp_path / "x")]
+    command = [*COMMAND, *options, "--report", str(report)]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "")
+    error = ET.fromstring(report.read_text()).find(".//error")
+    assert error is not None
+    assert str(error.get("message")) in done.stderr
+
+
+@pytest.mark.parametrize("command", ["validate", "boot"])
+def test_a_report_never_replaces_the_image(command: str, tmp_path: Path) -> None:
+    image = tmp_path / "x.html"
+    image.write_bytes(b"an image")
+    done = subprocess.run(
+        [*COMMAND, command, str(image), "--report", str(image), "--report", str(tmp_path / "x.pdf")],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "is not overwritten" in done.stderr
+    assert "the kind of a report is its ending" in done.stderr
+    assert image.read_bytes() == b"an image"

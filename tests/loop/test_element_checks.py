@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_files import elf
 
-from conftest import elf, link, run, write
 from diskimage_create.errors import InputError
 from diskimage_create.model import Expectation, Finding, Report, Status, Suite
 from diskimage_create.validate import OF_ELEMENTS, How, sandbox, suites, validate
@@ -23,6 +27,19 @@ pytestmark = pytest.mark.loop
 ImageMaker = Callable[..., Path]
 Check = Callable[..., Report]
 PROGRAMS = ("sh", "cat", "grep", "id", "ls", "mkdir", "mount", "sleep", "stat", "test", "touch", "uname")
+
+
+def run(*argv: str | Path) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+    return done.stdout
+
+
+def write(tree: Path, name: str, content: str | bytes, mode: int = 0o644) -> None:
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.chmod(mode)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +61,7 @@ def alive(tree: Path) -> Path:
         write(tree, f"usr/bin/{name}", program.read_bytes(), 0o755)
         for library in re.findall(r"(/\S+) \(0x", run("ldd", program)):
             write(tree, library.removeprefix("/"), Path(library).read_bytes(), 0o755)
-    link(tree, "bin", "usr/bin")
+    (tree / "bin").symlink_to("usr/bin")
     write(tree, "usr/bin/hangs", (tree / "usr/bin/sh").read_bytes(), 0o755)
     write(tree, "usr/bin/dpkg", (tree / "usr/bin/cat").read_bytes(), 0o755)
     for place in ("proc", "dev", "run", "tmp"):
@@ -253,8 +270,7 @@ def test_a_program_that_hangs_is_ended(check: Check, monkeypatch: pytest.MonkeyP
     tests = "def test_a():\n    pass\n\ndef test_b(host):\n    host.run('sleep 87654')\n"
     report = check(tests)
     assert statuses(report) == {"element-checks": "fail", "vm/test_a": "pass"}
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert [line for line in running if b"87654" in line] == []
+    assert running("sleep 87654") == []
 
 
 @pytest.mark.parametrize(
@@ -302,3 +318,28 @@ def test_elements_that_the_image_does_not_hold_are_not_asked(
     found = suites.of_elements((name, tmp_path / "elements" / name) for name in ("other", "vm"))
     report = validate(make_image("tar"), expectation, How(selection=select(["*/*"], []), suites=tuple(found)))
     assert set(statuses(report)) == {"element-checks", "vm/test_vm"}
+
+
+def test_a_signal_ends_what_runs_in_the_image(alive: Path, make_image: ImageMaker, tmp_path: Path) -> None:
+    write(tmp_path, "mine/test_long.py", "def test_long(host):\n    host.run('echo > /tmp/x; sleep 76543')\n")
+    argv = [sys.executable, "-m", "diskimage_create", "validate", make_image("raw"), "--checks", tmp_path / "mine"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as validating:
+        try:
+            while not running("sleep 76543"):
+                assert validating.poll() is None
+            validating.send_signal(signal.SIGTERM)
+            printed = validating.communicate()[0].decode()
+        finally:
+            validating.kill()
+    assert validating.returncode == 130, printed
+    assert running("76543") == []
+
+
+def running(command: str) -> list[bytes]:
+    """The command lines of this host's processes that hold these words."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").strip())
+    return [line for line in found if line.endswith(command.encode())]

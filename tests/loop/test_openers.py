@@ -34,8 +34,8 @@ LABEL = "img-rootfs"
 
 @pytest.fixture(params=["loop", "fuse"])
 def backend(request: pytest.FixtureRequest) -> str:
-    if lacking := opening.NEEDED.get(request.param) and opening.missing(request.param):
-        pytest.skip(lacking)
+    if lacking := opening.missing(request.param):
+        pytest.skip(f"missing: {lacking}")
     return str(request.param)
 
 
@@ -132,6 +132,23 @@ def test_boot_and_efi_partitions_are_where_fstab_has_them(
     found = results(validate(image, replace(expectation, size_gib=None), How(backend=backend)))
     for check in ("kernel", "initrd", "fstab", "os-release", "filesystem-clean"):
         assert found[check] is Status.PASS
+
+
+def test_secrets_in_further_partitions(tree: Path, expectation: Expectation, tmp_path: Path, backend: str) -> None:
+    boot = tmp_path / "boot-tree"
+    (tree / "boot").rename(boot)
+    (tree / "boot").mkdir()
+    (boot / "note").write_text("the canary-5c1b\n")
+    with (tree / "etc/fstab").open("a") as file:
+        file.write("PARTUUID=00000001-02 /boot ext4 defaults 0 2\n")
+    parts = [
+        images.file_system("ext4", tmp_path / "root.ext4", tree, LABEL, mib=64),
+        images.file_system("ext4", tmp_path / "boot.ext4", boot, "boot", mib=64),
+    ]
+    image = images.partitioned(tmp_path / "image.raw", "dos\nlabel-id: 0x00000001", [("83", part) for part in parts])
+    wanted = replace(expectation, secrets={"canary": "canary-5c1b"})
+    report = validate(image, wanted, How(deep=True, backend=backend))
+    assert [f.message for f in report.findings if f.id == "secrets"] == ["canary is in /boot/note"]
 
 
 def test_damaged_boot_partition(tree: Path, expectation: Expectation, tmp_path: Path, backend: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from diskimage_create.errors import HostError
+from diskimage_create.errors import HostError, InputError
 from diskimage_create.model import Expectation, Report, Status
 from diskimage_create.validate import validate
 from diskimage_create.validate.report import as_text
@@ -32,7 +32,7 @@ def failures(report: Report) -> dict[str, str]:
     return {finding.id: finding.message for finding in report.findings if finding.status is Status.FAIL}
 
 
-@pytest.mark.parametrize("name", ["-x", "fat:x", 'json:{"driver": "null-co"}', "a b,c=d?offset=1:e", "\udcff\n"])
+@pytest.mark.parametrize("name", ["-x", "fat:x", 'json:{"driver": "null-co"}', "a b,c=d?offset=1:e", "\udcff\x1b[2J"])
 def test_a_name_is_nothing_but_a_name(
     make_image: ImageMaker, expectation: Expectation, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,7 +40,9 @@ def test_a_name_is_nothing_but_a_name(
     monkeypatch.chdir(tmp_path)
     for kind in ("raw", "qcow2", "tar"):
         make_image(kind).rename(name)
-        assert failures(validate(Path(name), expectation)) == {}
+        report = validate(Path(name), expectation)
+        assert failures(report) == {}
+        assert as_text(report).replace("\n", "").isprintable()
         Path(name).unlink()
 
 
@@ -88,27 +90,54 @@ def test_archives_stay_in_their_place(tmp_path: Path) -> None:
     assert sorted(path.name for path in outside.iterdir()) == ["secret"]
 
 
+def test_a_path_that_cannot_be_followed(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 300), tmp_path / "a\0b", tmp_path):
+        with pytest.raises(InputError):
+            validate(path, Expectation())
+
+
 def test_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
     image = archive(tmp_path / "names.tar", ("etc/ssh/ssh_host_\x1b[2J\n\x07\udcff\u202e_key", b"x", {}))
     report = validate(image, Expectation())
     assert failures(report)["ssh-host-keys"] == r"found /etc/ssh/ssh_host_\x1b[2J \x07\udcff\u202e_key"
 
 
-def test_no_room_to_unpack_is_this_hosts_fault(
-    tree: Path, make_image: ImageMaker, expectation: Expectation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tree / "ballast").write_bytes(os.urandom(4 * 2**20))
-    image = make_image("tgz")
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=True)
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for temporary files that is full soon."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", directory], check=True)
     try:
-        monkeypatch.setattr(tempfile, "tempdir", str(small))
-        with pytest.raises(HostError, match="no room"):
-            validate(image, expectation)
-        assert list(small.iterdir()) == []
+        monkeypatch.setattr(tempfile, "tempdir", str(directory))
+        yield directory
     finally:
-        subprocess.run(["umount", small], check=True)
+        subprocess.run(["umount", directory], check=True)
+
+
+def test_no_room_to_unpack_is_this_hosts_fault(
+    tree: Path, make_image: ImageMaker, expectation: Expectation, small: Path
+) -> None:
+    (tree / "ballast").write_bytes(os.urandom(2**20))
+    with pytest.raises(HostError, match="no room"):
+        validate(make_image("tgz"), expectation)
+    assert list(small.iterdir()) == []
+
+
+def test_no_room_for_a_check_rejects_no_image(
+    tree: Path, make_image: ImageMaker, expectation: Expectation, small: Path
+) -> None:
+    """The list of all files does not fit."""
+    for number in range(100):
+        (tree / f"usr/bin/{number:03}{'x' * 200}").touch()
+        (tree / f"usr/{number:03}{'x' * 200}").mkdir()
+        (tree / f"usr/{number:03}{'x' * 200}" / ("y" * 250)).touch()
+    image = make_image()
+    assert failures(validate(image, expectation)) == {}
+    (small / "ballast").write_bytes(bytes(460 * 2**10))
+    with pytest.raises(HostError, match="no room"):
+        validate(image, expectation)
+    assert [path.name for path in small.iterdir()] == ["ballast"]
 
 
 @contextmanager

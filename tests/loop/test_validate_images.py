@@ -18,6 +18,7 @@ from made_files import cpio, elf
 from diskimage_create import mounts
 from diskimage_create.errors import HostError, InputError
 from diskimage_create.model import Expectation, Report, Status
+from diskimage_create.requirements import Requirement
 from diskimage_create.validate import How, expectation_for, opening, to_json, validate
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.inventory import package_versions
@@ -256,7 +257,8 @@ def test_logical_volumes_without_libguestfs(
     make_image: ImageMaker, expectation: Expectation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What beside them holds a file system is /boot: its files are not those of the image."""
-    monkeypatch.setitem(opening.NEEDED, "guestfs", {"no-guestmount-here": "guestmount"})
+    absent = Requirement("guestmount", "guestmount", "logical volumes", ("no-guestmount-here",))
+    monkeypatch.setitem(opening.NEEDED, "guestfs", (absent,))
     image = make_image("raw", table="gpt")
     with image.open("r+b") as file:
         file.seek((4096 + 1) * 512)
@@ -302,6 +304,7 @@ def test_damaged_gpt(
         (32769, b"CD001", "Multiple formats"),
         (0, b"KDMV" + struct.pack("<IIQQQQIQQ", 1, 3, 2048, 128, 1, 20, 512, 21, 26), "Multiple formats"),
         (446, b"\x01", "invalid boot flag"),
+        (0, b"# Disk DescriptorFile\nversion=1\nRW 63 FLAT /etc/passwd 0\n", "descriptor of a VMDK"),
     ],
 )
 def test_disk_that_looks_like_something_else(
@@ -318,6 +321,12 @@ def test_qcow2_with_features_that_glance_does_not_know(
     image = tmp_path / "extended.qcow2"
     qemu_img("convert", "-O", "qcow2", "-o", "extended_l2=on,cluster_size=128k", make_image(), image)
     assert failures(validate(image, expectation)) == {"upload-format": "Unknown QCOW2 features found"}
+
+
+def test_fixed_vhd(make_image: ImageMaker, expectation: Expectation, tmp_path: Path) -> None:
+    image = tmp_path / "fixed.vhd"
+    qemu_img("convert", "-O", "vpc", "-o", "subformat=fixed,force_size", make_image(), image)
+    assert failures(validate(image, expectation)) == {"upload-format": "gpt is detected instead of vhd"}
 
 
 def test_name_and_record_say_another_format(

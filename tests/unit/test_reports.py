@@ -21,6 +21,7 @@ from diskimage_create.boot.report import BootReport
 from diskimage_create.errors import BuildError, InputError
 from diskimage_create.model import Content, Finding, Heavy, Node, PhaseTiming, Report, SizedPackage, Status
 from diskimage_create.reports import Subject, junit, page, plain
+from diskimage_create.reports import of_boot as of_boot_report
 from diskimage_create.reports.explanations import explanation, group_of, of_boot
 from diskimage_create.reports.history import history
 from diskimage_create.reports.page.sizes import share, size
@@ -357,6 +358,16 @@ def test_sizes(number: int | None, text: str) -> None:
 
 def test_a_part_of_nothing() -> None:
     assert (share(0, 0), share(1, 4), share(5, 4)) == ("0%", "25.00%", "100.00%")
+
+
+def test_a_boot_that_failed_shows_the_console() -> None:
+    failed = (Finding("boot", "The system comes up", Status.FAIL, "the kernel panicked", 1.0),)
+    tail = ("<0>Kernel panic", "---[ end")
+    report = replace(boot_report(Path("x.qcow2")), findings=failed, tail=tail)
+    assert "  <0>Kernel panic\n  ---[ end\n" in plain.as_text([of_boot_report(report)])
+    assert "<0>Kernel panic\n---[ end" in Seen(page.as_html([of_boot_report(report)])).text
+    good = replace(boot_report(Path("x.qcow2")), tail=tail)
+    assert "Kernel panic" not in page.as_html([of_boot_report(good)])
 
 
 # The record

@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diskimage_create.model import Expectation
+from diskimage_create.validate import CHECKS
 from diskimage_create.validate.checks.credentials import is_private_key
+from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.leaks import LEAKS, leak_in
 from diskimage_create.validate.listening import is_of_the_network, listening_addresses
 from diskimage_create.validate.privileged import unknown_rights, usual_name
+from diskimage_create.validate.registry import run_check
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.sshd import parse_lines, read_sshd_settings
 from diskimage_create.validate.sudoers import Rule, parse_sudoers
@@ -86,6 +90,24 @@ def test_any_text_is_some_settings(text: str) -> None:
     list(parse_sysctl(text))
     for leak in LEAKS:
         leak_in(leak, text)
+
+
+@pytest.mark.parametrize("text", ["\n", " ", "(", "a.", "TOKEN", "deb [", "a://", "=", "\\\n", "::", "MinProtocol "])
+def test_no_text_takes_for_ever(text: str, tmp_path: Path) -> None:
+    """Patterns that try every beginning with every end need hours for what a hostile image has in store."""
+    hostile = text * (2**18 // len(text))
+    names = (
+        *("etc/sudoers", "etc/ssh/sshd_config", "etc/sysctl.conf", "etc/pip.conf", "etc/environment", "etc/passwd"),
+        *("etc/apt/sources.list", "etc/apt/apt.conf", "etc/dnf/dnf.conf", "etc/ssl/openssl.cnf", "etc/login.defs"),
+        *("etc/security/limits.conf", "etc/systemd/system.conf", "boot/grub/grub.cfg", "etc/pam.d/su", "etc/shadow"),
+        *("usr/lib/systemd/system/a.socket", "etc/systemd/system/sockets.target.wants/a.socket", "usr/sbin/sshd"),
+    )
+    tree(tmp_path / "root", dict.fromkeys(names, hostile))
+    view = ImageView(path=tmp_path / "image.raw", kind="raw", workspace=tmp_path)
+    view._root = ImageRoot(tmp_path / "root")
+    for check in CHECKS:
+        if check.run.__module__.rpartition(".")[2] in ("logins", "credentials", "trust"):
+            run_check(check, view, Expectation(), deep=False)
 
 
 def test_the_last_value_of_sysctl_counts_by_the_names_of_files(tmp_path: Path) -> None:

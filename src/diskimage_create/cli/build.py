@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -86,7 +86,7 @@ def build(
     stop_on_signals()
     keep = [path for plan in plans for path in reports.made_by(plan.spec)]
     with reports.collected(report, keep) as subjects:
-        return _build_all(zip(requests, plans, strict=True), how, subjects, content=reports.show_content(report))
+        return _build_all(zip(requests, plans, strict=True), how, report, subjects)
 
 
 def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
@@ -107,12 +107,12 @@ def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
 
 
 def _build_all(
-    jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions, subjects: list[Subject], *, content: bool
+    jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions, report: Sequence[Path], subjects: list[Subject]
 ) -> int:
     """Build one image after the other; returns the exit code of the first that could not be built.
 
-    :param subjects: gets what a report says of each
-    :param content: whether a report says what is in them
+    :param report: reports that will be written
+    :param subjects: gets what they say of each image
     """
     from diskimage_create import reports
     from diskimage_create.prepare import prepare
@@ -138,7 +138,8 @@ def _build_all(
         for artifact in artifacts:
             click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
             click.echo(artifact.path)
-        subjects += reports.of_build(artifacts, content=content)
+        if report:
+            subjects += reports.of_build(artifacts, content=reports.show_content(report))
     return status
 
 

@@ -92,6 +92,8 @@ def validate(
     tests = _kept(problems, lambda: suites.of_directories(checks, "--checks")) or ()
     if not list_checks and image is None:
         problems.append(Problem("no image is named", "validate", "see 'diskimage-create validate --help'"))
+    kept = reports.kept_beside(image) if image else []
+    _kept(problems, lambda: reports.refuse(report, kept))
     if problems:
         raise InputError(problems)
     if list_checks or image is None:
@@ -102,7 +104,7 @@ def validate(
     stop_on_signals()
     if element_checks:
         tests = (*tests, *suites.of_elements((name, element.path) for name, element in _elements().items()))
-    with reports.collected(report, reports.kept_beside(image)) as subjects:
+    with reports.collected(report, kept) as subjects:
         how = How(deep, backend, chosen, said, tests, content=reports.show_content(report))
         result = check(image, how=how)
         subjects.append(reports.of_validation(result))

@@ -25,6 +25,7 @@ __all__ = [
     "of_build",
     "of_failure",
     "of_validation",
+    "refuse",
     "show_content",
 ]
 
@@ -46,7 +47,7 @@ def collected(reports: Sequence[Path], keep: Sequence[Path]) -> Iterator[list[Su
     :param keep: files that must stay as they are
     :raises InputError: before the block, with all reports that could not, or must not, be written
     """
-    _refuse(reports, keep)
+    refuse(reports, keep)
     subjects: list[Subject] = []
     try:
         yield subjects
@@ -73,7 +74,12 @@ def show_content(reports: Iterable[Path]) -> bool:
     return any(path.suffix.lower() == ".html" for path in reports)
 
 
-def _refuse(reports: Iterable[Path], keep: Sequence[Path]) -> None:
+def refuse(reports: Iterable[Path], keep: Sequence[Path]) -> None:
+    """Tell before long work of all reports that could not, or must not, be written.
+
+    :param keep: files that must stay as they are
+    :raises InputError: names all of them, and why
+    """
     problems: list[Problem] = []
     taken = {os.path.realpath(path): f"{path} is not overwritten" for path in keep}
     for path in reports:

@@ -44,6 +44,9 @@ def _lines(subject: Subject) -> Iterator[str]:
         for each in document.get("timeline", ()):
             yield f"{each['seconds']:6.1f} s  {written_out(each['event'])}"
         yield from _checks(document["checks"])
+    if subject.console:
+        yield from ("", "the last lines of the serial console:")
+        yield from (f"  {written_out(line)}" for line in subject.console)
 
 
 def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -13,7 +13,10 @@ from diskimage_create.errors import DiskImageError, ImageRejected
 from diskimage_create.model import Artifact, Content, ImageSpec, Report
 from diskimage_create.reports.history import UNKNOWN, History, history
 from diskimage_create.validate.record import read_record
+from diskimage_create.validate.selection import Selection
 
+#: What a build's own checks have not said yet; they are not run once more
+_CONTENT = validate.How(selection=Selection(only=("image-intact",)), content=True)
 #: Found by checks, as ``validate --format json`` and ``boot --format json`` say it
 Document = Mapping[str, Any]
 
@@ -33,6 +36,8 @@ class Subject:
     """Of its build, as its record says"""
     failure: str | None = None
     """Why there is no such image"""
+    console: tuple[str, ...] = ()
+    """Of a boot that failed, the last lines of the serial console"""
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -63,7 +68,12 @@ def of_validation(report: Report) -> Subject:
 
 def of_boot(report: BootReport) -> Subject:
     """An image that was booted."""
-    return Subject(report.image, boot=report.as_json(), history=history(read_record(report.image)))
+    made = history(read_record(report.image))
+    return Subject(report.image, boot=report.as_json(), history=made, console=_console(report))
+
+
+def _console(report: BootReport) -> tuple[str, ...]:
+    return () if report.ok else report.tail
 
 
 def of_build(artifacts: Sequence[Artifact], *, content: bool) -> list[Subject]:
@@ -75,7 +85,7 @@ def of_build(artifacts: Sequence[Artifact], *, content: bool) -> list[Subject]:
     for number, artifact in enumerate(artifacts):
         made = record.read(record.path_for(artifact.path))
         looked_at = content and number == 0 and artifact.path.is_file()
-        held = validate.validate(artifact.path, how=validate.How(content=True)).content if looked_at else None
+        held = validate.validate(artifact.path, how=_CONTENT).content if looked_at else None
         subjects.append(Subject(artifact.path, made["validation"], made.get("boot"), held, history(made)))
     return subjects
 
@@ -83,9 +93,11 @@ def of_build(artifacts: Sequence[Artifact], *, content: bool) -> list[Subject]:
 def of_failure(spec: ImageSpec, error: DiskImageError) -> Subject:
     """An image that was not built, or was rejected."""
     image, found = spec.path_of(spec.types[0]), error.reports if isinstance(error, ImageRejected) else ()
-    boot = next((report.as_json() for report in found if isinstance(report, BootReport)), None)
+    boot = next((report for report in found if isinstance(report, BootReport)), None)
     validation = next((report.as_json() for report in found if not isinstance(report, BootReport)), None)
-    return Subject(image, validation, boot, failure=error.message)
+    console = _console(boot) if boot else ()
+    booted = boot.as_json() if boot else None
+    return Subject(image, validation, booted, failure=error.message, console=console)
 
 
 def counts(checks: Iterable[Mapping[str, Any]]) -> dict[str, int]:

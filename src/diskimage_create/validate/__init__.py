@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from diskimage_create import process
@@ -58,11 +59,11 @@ def validate(path: Path, expectation: Expectation | None = None, how: How = USUA
     :raises InputError: there is no such file, its record cannot be understood, or no check was selected
     :raises HostError: this host cannot open images, or not that way
     """
-    if not process.is_root() and path.is_file() and _through_sudo(how.backend):
+    require_file(path)
+    if not process.is_root() and _through_sudo(how.backend):
         return validate_as_root(path, expectation, how)
     started = time.monotonic()
     held = None
-    require_file(path)
     with workspace() as work:
         try:
             with open_image(path, workspace=work.tmp, backend=how.backend) as view:
@@ -96,14 +97,15 @@ def _run_all(view: ImageView, expectation: Expectation, how: How) -> tuple[Findi
     selection = how.selection
     with_tests = selection.wants_tests and expectation.suites
     wanted = [check for check in CHECKS if selection.wants(check.id) or (with_tests and check.id == ELEMENT_CHECKS)]
+    found: dict[str, tuple[Finding, ...]] = {check.id: (_left_out(check, BY_SKIP),) for check in wanted}
+    to_run = [check for check in wanted if not selection.skips(check.id)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        running = {
-            check.id: pool.submit(run_parts, check, view, expectation, deep=how.deep)
-            for check in wanted
-            if not selection.skips(check.id)
-        }
-        found = [running[each.id].result() if each.id in running else (_left_out(each, BY_SKIP),) for each in wanted]
-    return tuple(finding for findings in found for finding in _selected(findings, selection))
+        run = partial(run_parts, view=view, expectation=expectation, deep=how.deep)
+        running = {check.id: pool.submit(run, check) for check in to_run if check.id != ELEMENT_CHECKS}
+        # They take longest, and a signal, which reaches the main thread alone, is to end them at once.
+        found |= {check.id: run(check) for check in to_run if check.id == ELEMENT_CHECKS}
+        found |= {id: future.result() for id, future in running.items()}
+    return tuple(finding for check in wanted for finding in _selected(found[check.id], selection))
 
 
 def is_of_element(finding: Finding) -> bool:

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from diskimage_create.errors import CommandFailed, HostError
 from diskimage_create.model import Content, Heavy, Node, SizedPackage
 from diskimage_create.validate.image import ImageView, Unavailable
 from diskimage_create.validate.inventory import sized_packages
 from diskimage_create.validate.root import Entry
 
+#: What an image answers that cannot be read, or not here
+_UNREADABLE = (Unavailable, OSError, CommandFailed, HostError)
 #: Names on a page: in all, and of one directory; no directory deeper than this is looked into
 _NODES, _CHILDREN, _DEPTH = 3000, 40, 32
 #: What holds less than this part of everything is not named
@@ -31,7 +34,7 @@ def content_of(view: ImageView) -> Content:
     """What an opened image holds; what cannot be read here is left out."""
     try:
         sizes = _sizes(view.root.entries)
-    except (Unavailable, OSError):
+    except _UNREADABLE:
         sizes = {}
     return Content(
         kind=view.kind,
@@ -65,7 +68,7 @@ def from_json(data: Mapping[str, Any]) -> Content:
 def _disk_bytes(view: ImageView) -> int | None:
     try:
         return view.disk.virtual_size
-    except Unavailable:
+    except _UNREADABLE:
         return None
 
 
@@ -73,7 +76,7 @@ def _system(view: ImageView) -> str:
     """What the image calls itself: os-release(5)."""
     try:
         lines = (view.root.read_text("/etc/os-release") or "").splitlines()
-    except (Unavailable, OSError):
+    except _UNREADABLE:
         return ""
     names = (line.partition("=")[2].strip("\"'") for line in lines if line.startswith("PRETTY_NAME="))
     return next(names, "")[:_LONG]
@@ -85,7 +88,7 @@ def _packages(view: ImageView) -> tuple[SizedPackage, ...]:
             SizedPackage(each.name[:_LONG], each.version[:_LONG], each.architecture[:_LONG], each.bytes)
             for each in sized_packages(view)[:_PACKAGES]
         )
-    except (Unavailable, OSError):
+    except _UNREADABLE:
         return ()
 
 

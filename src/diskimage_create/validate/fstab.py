@@ -46,7 +46,8 @@ def partition_of(mount: Mount, disk: Disk) -> Partition | None:
             "LABEL": filesystem.label if filesystem else "",
             "UUID": filesystem.uuid if filesystem else "",
             "PARTLABEL": partition.name,
-            "PARTUUID": partition.uuid.lower(),
+            # A partition of an MBR has none of its own: libblkid makes one of the disk's.
+            "PARTUUID": partition.uuid.lower() or f"{disk.identifier.removeprefix('0x')}-{partition.number:02x}",
         }
         sought = value.lower() if key.endswith("UUID") else value
         if sought and known.get(key) == sought:

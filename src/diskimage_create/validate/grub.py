@@ -46,7 +46,7 @@ def boot_entries(root: ImageRoot, config: str) -> Iterator[BootEntry]:
     """All entries of GRUB's configuration, those in the boot loader specification's files included."""
     text = root.read_text(config) or ""
     yield from parse_grub_config(text)
-    if re.search(r"^\s*blscfg\b", text, re.MULTILINE):
+    if re.search(r"^[ \t]*blscfg\b", text, re.MULTILINE):
         environment = root.read_text(config.rpartition("/")[0] + "/grubenv") or ""
         defaults = re.search(r"^kernelopts=(.*)$", environment, re.MULTILINE)
         for name in root.glob("/boot/loader/entries/*.conf"):
@@ -56,11 +56,11 @@ def boot_entries(root: ImageRoot, config: str) -> Iterator[BootEntry]:
 
 def parse_grub_config(text: str) -> Iterator[BootEntry]:
     """The ``linux`` and ``initrd`` commands of each menu entry."""
-    for block in re.split(r"^\s*menuentry\s", text, flags=re.MULTILINE)[1:]:
-        linux = re.search(r"^\s*linux(?:16|efi)?\s+(\S+)(.*)$", block, re.MULTILINE)
+    for block in re.split(r"^[ \t]*menuentry\s", text, flags=re.MULTILINE)[1:]:
+        linux = re.search(r"^[ \t]*linux(?:16|efi)?\s+(\S+)(.*)$", block, re.MULTILINE)
         if linux is None:
             continue
-        initrds = re.search(r"^\s*initrd(?:16|efi)?\s+(.*)$", block, re.MULTILINE)
+        initrds = re.search(r"^[ \t]*initrd(?:16|efi)?\s+(.*)$", block, re.MULTILINE)
         yield BootEntry(linux[1], tuple(initrds[1].split()) if initrds else (), linux[2].strip())
 
 
@@ -75,7 +75,7 @@ def parse_bls_entry(text: str, kernelopts: str) -> BootEntry:
 def searched_for(text: str) -> set[str]:
     """The UUIDs and labels by which a configuration searches for its file system."""
     found = set()
-    for words in (line.split() for line in re.findall(r"^\s*search(?:\.fs_\w+)?\s.*$", text, re.MULTILINE)):
+    for words in (line.split() for line in re.findall(r"^[ \t]*search(?:\.fs_\w+)?\s.*$", text, re.MULTILINE)):
         by_name = words[0] != "search" or {"--fs-uuid", "-u", "--label", "-l"} & set(words)
         operands = [word.strip("\"'") for word in words[1:] if not word.startswith("-")]
         if by_name and operands:

@@ -29,9 +29,13 @@ _ON_VOLUMES = "the root file system is on a logical volume"
 def require_file(path: Path) -> None:
     """Refuse what is no file: there is nothing to open, and a pipe would never end.
 
-    :raises InputError: there is no such file
+    :raises InputError: there is no such file, or it cannot be looked for
     """
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise InputError([Problem(f"it cannot be looked for: {error.strerror}", where=str(path))]) from None
+    if not found:
         raise InputError([Problem("there is no such image file", where=str(path))])
 
 

@@ -6,12 +6,12 @@ import re
 from typing import NamedTuple
 
 ANYTHING = re.compile(r"\S")
-_IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:\"']*:[^\s/@\"'$]+@", re.IGNORECASE)
+_IN_URL = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://[^\s/@:\"']*:[^\s/@\"'$]+@", re.IGNORECASE)
 _PASSWORD = re.compile(
-    r"^\s*[\"']?(?:\w+[_.-])?(?:password|passwd|pass|secret|token)[\"']?\s*[:=]\s*[\"']?[^\s\"'$]", re.M | re.I
+    r"^[ \t]*[\"']?(?:\w{1,100}[_.-])?(?:password|passwd|pass|secret|token)[\"']?\s*[:=]\s*[\"']?[^\s\"'$]", re.M | re.I
 )
 _VARIABLE = re.compile(
-    r"""^(?:declare[ ]-x[ ]|export[ ])?\w*(?:PASSWORD|PASSWD|TOKEN|SECRET|ACCESS_KEY|API_KEY|CREDENTIALS)\w*
+    r"""^(?:declare[ ]-x[ ]|export[ ])?\w{0,100}(?:PASSWORD|PASSWD|TOKEN|SECRET|ACCESS_KEY|API_KEY|CREDENTIALS)\w{0,100}
     (?<!_FILE)(?<!_PATH)=["']?(?!["'\s$]|(?:true|false|yes|no|0|1|\*+)["']?$)""",
     re.MULTILINE | re.IGNORECASE | re.VERBOSE,
 )

@@ -66,7 +66,7 @@ LISTENERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "xrdp.service": ("a remote desktop", ("xrdp",)),
 }
 
-_LISTEN = re.compile(r"^Listen(?:Stream|Datagram|SequentialPacket)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_LISTEN = re.compile(r"^Listen(?:Stream|Datagram|SequentialPacket)[ \t]*=(.*)$", re.MULTILINE)
 _CONDITION = re.compile(r"^ConditionPathExists\s*=\s*(!?)(/\S+)", re.MULTILINE)
 _LOOPBACK = re.compile(r"^(?:127\.\d+\.\d+\.\d+|\[::1\]):")
 
@@ -85,7 +85,7 @@ def listening_addresses(root: ImageRoot, socket: str) -> list[str]:
     for name in files:
         for value in _LISTEN.findall((root.read_text(name) if name else None) or ""):
             # An empty value takes back all before it (systemd.socket(5)).
-            addresses = [*addresses, value] if value else []
+            addresses = [*addresses, value.strip()] if value.strip() else []
     return [address for address in addresses if is_of_the_network(address)]
 
 

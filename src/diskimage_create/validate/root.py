@@ -227,8 +227,9 @@ class ImageRoot:
             found = self.find(top)
             if found is None or not os.path.isdir(found):
                 continue
-            for directory, _, files in os.walk(found, onerror=_raise):
+            for directory, folders, files in os.walk(found, onerror=_raise):
                 prefix = top + directory[len(found) :]
+                folders[:] = [folder for folder in folders if f"{prefix}/{folder}" not in self.mounted]
                 yield from (f"{prefix}/{file}" for file in sorted(files))
 
     @cached_property

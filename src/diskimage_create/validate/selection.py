@@ -14,6 +14,8 @@ from diskimage_create.validate.registry import CHECKS, Check
 
 SCHEMA = 1
 BY_SKIP = "by --skip"
+_OF_ALL = "leave --only out to see what it has"
+_OF_TESTS = "--element-checks runs those that elements bring, --checks DIR those of a directory"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def require_matched(selection: Selection, ids: Collection[str]) -> None:
     :raises InputError: names what no check was called
     """
     problems = [
-        Problem(f"this image has no check {pattern}", "--only", "leave --only out to see what it has")
+        Problem(f"this image has no check {pattern}", "--only", _OF_TESTS if "/" in pattern else _OF_ALL)
         for pattern in selection.only
         if not any(fnmatchcase(id, pattern) for id in ids)
     ]

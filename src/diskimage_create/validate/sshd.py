@@ -51,5 +51,5 @@ def _lines(root: ImageRoot, name: str, depth: int) -> Iterator[tuple[str, str]]:
 def parse_lines(text: str) -> Iterator[tuple[str, str]]:
     """Keyword, in small letters, and value of each line that has both."""
     for line in text.splitlines():
-        if found := re.match(r"\s*([A-Za-z]\w*)(?:\s*=\s*|\s+)(.+?)\s*$", line):
-            yield found[1].lower(), found[2].strip('"')
+        if found := re.match(r"\s*([A-Za-z]\w*)(?:\s*=\s*|\s+)(\S.*)", line):
+            yield found[1].lower(), found[2].strip().strip('"')

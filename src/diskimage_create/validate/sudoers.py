@@ -56,6 +56,6 @@ def _without_password(specification: str) -> Iterator[str]:
     for part in re.split(r"(?<!\\),", specification):
         for tag in _TAG.finditer(part):
             free = bool(tag[1])
-        command = re.sub(r"\b[A-Z_]+:\s*", "", re.sub(r"\([^)]*\)", "", part)).strip()
+        command = re.sub(r"\b[A-Z_]+:\s*", "", re.sub(r"\([^()]*\)", "", part)).strip()
         if free and command:
             yield command

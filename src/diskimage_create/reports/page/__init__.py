@@ -90,6 +90,7 @@ def _shown(number: int, subject: Subject) -> dict[str, Any]:
         "summary": summary(subject),
         "failure": subject.failure and written_out(subject.failure, newlines=True),
         "counts": counts(subject.checks),
+        "console": [written_out(line) for line in subject.console],
         "facts": facts(subject),
         "groups": _groups(subject),
         "boot": charts.boot(subject.boot) if subject.boot else None,

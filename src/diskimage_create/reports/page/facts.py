@@ -33,7 +33,7 @@ def _of_history(made: History) -> Iterator[tuple[str, str]]:
     yield "Profile", made.profile
     yield "Architecture", made.arch
     yield "Release", made.release
-    yield "Built", made.started.replace("T", " ")
+    yield "Built", made.started.replace("T", " ").replace("+00:00", " UTC")
     yield "Built with", made.tools
     yield "SHA-256", made.sha256
     yield "Fingerprint", made.fingerprint

@@ -86,10 +86,11 @@ def build_credentials(view: ImageView, expectation: Expectation) -> Outcome:
     """
     root = view.root
     found = []
+    homes = _homes(root)
     for leak in LEAKS:
         relative = [name for name in leak.names if not name.startswith("/")]
         patterns = [name for name in leak.names if name.startswith("/")]
-        patterns += [f"{home}/{name}" for home in _homes(root) for name in relative]
+        patterns += [f"{home}/{name}" for home in homes for name in relative]
         for name in dict.fromkeys(name for pattern in patterns for name in root.glob(pattern)):
             if leak_in(leak, (root.read_bytes(name, limit=_LARGEST) or b"").decode(errors="replace")):
                 found.append(f"{name} holds {leak.what}")

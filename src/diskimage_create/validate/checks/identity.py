@@ -13,7 +13,7 @@ from diskimage_create.validate.users import read_users
 _UNSET_MACHINE_ID = ("", "uninitialized")
 
 # Keys of cloud-init's configuration that give a user a password.
-_CLOUD_PASSWORD = re.compile(r"^\s*-?\s*(plain_text_passwd|hashed_passwd|passwd|password)\s*:", re.MULTILINE)
+_CLOUD_PASSWORD = re.compile(r"^[ \t]*-?\s*(plain_text_passwd|hashed_passwd|passwd|password)\s*:", re.MULTILINE)
 
 
 def parse_shadow(text: str) -> dict[str, str]:

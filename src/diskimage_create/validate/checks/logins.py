@@ -21,11 +21,11 @@ _SECRET_TABLES = ("/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-"
 
 #: crypt(5) says of each how hard it is to guess
 _STRONG = ("$y$", "$gy$", "$7$", "$6$", "$5$", "$2b$", "$2y$", "$argon2")
-_WEAK_METHOD = re.compile(r"^\s*ENCRYPT_METHOD\s+(DES|MD5)\b", re.MULTILINE)
+_WEAK_METHOD = re.compile(r"^[ \t]*ENCRYPT_METHOD\s+(DES|MD5)\b", re.MULTILINE)
 
 #: Element -> the user whom it lets become root without a password, as its documentation says
 _ROOTS = {"stackuser": "stack", "devuser": "devuser"}
-_TRUSTING_SU = re.compile(r"^\s*auth\s.*pam_wheel\.so\b.*\btrust\b", re.MULTILINE)
+_TRUSTING_SU = re.compile(r"^[ \t]*auth\s.*pam_wheel\.so\b.*\btrust\b", re.MULTILINE)
 
 _WEAK_SSH = re.compile(r"arcfour|3des|blowfish|cast128|hmac-md5|ssh-dss|diffie-hellman-group1-")
 

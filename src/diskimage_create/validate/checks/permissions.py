@@ -20,7 +20,10 @@ _SPECIAL = stat.S_ISUID | stat.S_ISGID
 _MOUNT_POINTS = ("/dev/", "/proc/", "/sys/", "/run/")
 
 #: Where programs are, and so those with capabilities
-_PROGRAMS = ("/bin/", "/home/", "/lib", "/opt/", "/root/", "/sbin/", "/srv/", "/tmp/", "/usr/", "/var/")
+_PROGRAMS = (
+    *("/bin/", "/home/", "/lib", "/opt/", "/root/", "/sbin/", "/srv/", "/tmp/", "/usr/bin/", "/usr/lib", "/usr/local/"),
+    *("/usr/sbin/", "/var/tmp/"),
+)
 
 
 @check("privileged-programs", "Every program with the rights of others is one that distributions ship so")
@@ -50,8 +53,10 @@ def privileged_programs(view: ImageView, expectation: Expectation) -> Outcome:
 
 
 def _has_capabilities(root: ImageRoot, name: str) -> bool:
+    # Names of entries are free of links: to resolve them takes longer than to ask.
+    path = root.resolve(name, follow=False) if root.mounted else f"{root.path}{name}"
     try:
-        return bool(os.getxattr(f"{root.path}{name}", _CAPABILITIES, follow_symlinks=False))
+        return bool(os.getxattr(path, _CAPABILITIES, follow_symlinks=False))
     except OSError as error:
         # No such attribute, or a file system that has none.
         if error.errno in (errno.ENODATA, errno.ENOTSUP):

@@ -14,22 +14,27 @@ from diskimage_create.validate.registry import Outcome, check, listed, verdict
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.sysctl import read_sysctl
 
+#: Not \s at the start of a line: a file of blank lines would be read once for each of them
+_EACH_LINE = re.MULTILINE | re.IGNORECASE
+
 _APT_INSECURE = re.compile(
-    r"^\s*(?:APT::Get::(?:AllowUnauthenticated|Force-Yes)|Acquire::(?:AllowInsecureRepositories"
+    r"^[ \t]*(?:APT::Get::(?:AllowUnauthenticated|Force-Yes)|Acquire::(?:AllowInsecureRepositories"
     r"|AllowDowngradeToInsecureRepositories)|Acquire::https?::(?:\S+::)?Verify-(?:Peer|Host))\s+\"?(\w+)",
-    re.MULTILINE | re.IGNORECASE,
+    _EACH_LINE,
 )
-_TRUSTED_LIST = re.compile(r"^\s*deb(?:-src)?\s+\[[^\]]*\b(?:trusted|allow-insecure)=(?:yes|true|1|on)\b", re.M | re.I)
-_TRUSTED_SOURCES = re.compile(r"^(?:Trusted|Allow-Insecure):\s*(?:yes|true|1|on)\b", re.M | re.I)
-_DNF_OFF = re.compile(r"^\s*(gpgcheck|sslverify|pkg_gpgcheck)\s*=\s*(?:0|no|false|off)\b", re.MULTILINE | re.IGNORECASE)
-_DNF_DISABLED = re.compile(r"^\s*enabled\s*=\s*(?:0|no|false|off)\b", re.MULTILINE | re.IGNORECASE)
+_TRUSTED_LIST = re.compile(
+    r"^[ \t]*deb(?:-src)?\s+\[[^\]\n]*\b(?:trusted|allow-insecure)=(?:yes|true|1|on)\b", _EACH_LINE
+)
+_TRUSTED_SOURCES = re.compile(r"^(?:Trusted|Allow-Insecure):\s*(?:yes|true|1|on)\b", _EACH_LINE)
+_DNF_OFF = re.compile(r"^[ \t]*(gpgcheck|sslverify|pkg_gpgcheck)\s*=\s*(?:0|no|false|off)\b", _EACH_LINE)
+_DNF_DISABLED = re.compile(r"^[ \t]*enabled\s*=\s*(?:0|no|false|off)\b", _EACH_LINE)
 
 #: Packages of the distributions' own keys, whose files apt trusts for every archive
 _KEY_PACKAGES = ("debian-archive-keyring", "debian-ports-archive-keyring", "ubuntu-keyring", "ubuntu-pro-client")
 _KEY_NAMES = re.compile(r"/(?:debian-(?:archive|ports)|ubuntu-(?:keyring|pro|advantage|master))-[\w.-]+\.(?:asc|gpg)$")
 
-_OLD_TLS = re.compile(r"^\s*(?:TLS\.|DTLS\.)?MinProtocol\s*=\s*(SSLv3|None|TLSv1(?:\.[01])?|DTLSv1)\s*$", re.M)
-_LOW_LEVEL = re.compile(r"^\s*Cipher(?:String|s)\s*=.*@SECLEVEL=([01])\b", re.MULTILINE)
+_OLD_TLS = re.compile(r"^[ \t]*(?:TLS\.|DTLS\.)?MinProtocol\s*=\s*(SSLv3|None|TLSv1(?:\.[01])?|DTLSv1)\s*$", re.M)
+_LOW_LEVEL = re.compile(r"^[ \t]*Cipher(?:String|s)\s*=.*@SECLEVEL=([01])\b", re.MULTILINE)
 
 #: Arguments of the kernel that take protection away (Documentation/admin-guide/kernel-parameters.txt)
 _WEAK_ARGUMENTS = re.compile(
@@ -52,8 +57,8 @@ _WEAK_PARAMETERS: dict[str, tuple[tuple[str, ...], str]] = {
     "net.ipv4.tcp_syncookies": (("0",), "a flood of SYN packets fills the queue"),
     "vm.mmap_min_addr": (("0",), "null pointers of the kernel can be mapped"),
 }
-_CORE_LIMIT = re.compile(r"^\s*(?:\*|root)\s+(?:soft|hard|-)\s+core\s+(?:unlimited|-1|[1-9]\d*)", re.MULTILINE)
-_CORE_DEFAULT = re.compile(r"^\s*DefaultLimitCORE\s*=\s*(?!0\b)\S*(?:infinity|[1-9])", re.MULTILINE)
+_CORE_LIMIT = re.compile(r"^[ \t]*(?:\*|root)\s+(?:soft|hard|-)\s+core\s+(?:unlimited|-1|[1-9]\d*)", re.MULTILINE)
+_CORE_DEFAULT = re.compile(r"^[ \t]*DefaultLimitCORE\s*=\s*(?!0\b)\S*(?:infinity|[1-9])", re.MULTILINE)
 
 
 @check("package-signatures", "Only packages that the distribution signed can be installed")

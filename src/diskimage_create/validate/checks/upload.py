@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from pathlib import Path
 
 from diskimage_create.model import EXTENSIONS, Expectation
@@ -18,6 +19,9 @@ _DETECTED = {"qcow2": ("qcow2",), "vhd": ("vhd",), "raw": ("gpt", "raw")}
 #: All that is looked at: the formats have their headers here, but for those that no image may have
 _INSPECTED = 2**21
 
+#: What QEMU takes for a VMDK descriptor, whatever comes behind it (block/vmdk.c, vmdk_probe); the inspector does not
+_DESCRIPTOR = re.compile(rb"(?:#[^\n]*\n| *\r?\n)*version=[123]\r?\n")
+
 _EXTENSIONS = {extension: kind for kind, extension in EXTENSIONS.items()} | {".vpc": "vhd"}
 
 
@@ -28,7 +32,8 @@ def upload_format(view: ImageView, expectation: Expectation) -> Outcome:
     They tell the format by the content, and refuse an image that is another one than it was
     said to be, that could be two, that reads other files, or that has features they do not
     know. The disk inside is inspected too: Nova may convert the image to a raw one first, and
-    Cinder does. The name's ending and the record must say the same format.
+    Cinder does. The name's ending and the record must say the same format. A VHD has to be a
+    dynamic one: the other kind has its header at the end only, and is taken for a raw disk.
     """
     if view.kind not in _DETECTED:
         return skipped(f"a {view.kind} file is no disk image")
@@ -52,7 +57,10 @@ def inspect(path: Path, wanted: tuple[str, ...]) -> list[str]:
     # It says what it finds in its log as well.
     logging.getLogger(format_inspector.__name__).addHandler(logging.NullHandler())
     with path.open("rb") as file:
-        wrapper = format_inspector.InspectWrapper(io.BytesIO(file.read(_INSPECTED)))
+        start = file.read(_INSPECTED)
+    if "raw" in wanted and _DESCRIPTOR.match(start):
+        return ["QEMU takes it for the descriptor of a VMDK, which names files of the host"]
+    wrapper = format_inspector.InspectWrapper(io.BytesIO(start))
     while wrapper.read(4096):
         pass
     wrapper.close()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from diskimage_create import process
+from diskimage_create import process, requirements
 from diskimage_create.errors import HostError
 from diskimage_create.validate.disk import FileSystem
 from diskimage_create.validate.root import Tree
@@ -18,16 +18,8 @@ from diskimage_create.validate.root import Tree
 #: What a user can ask for
 BACKENDS = ("auto", "loop", "fuse", "guestfs")
 
-#: What each way needs: program -> the package that has it
-NEEDED = {
-    "fuse": {
-        "qemu-storage-daemon": "qemu-system-common (qemu-img)",
-        "fuse2fs": "fuse2fs",
-        "debugfs": "e2fsprogs",
-        "fusermount3": "fuse3",
-    },
-    "guestfs": {"guestmount": "guestmount (libguestfs-tools)"},
-}
+#: What each way needs
+NEEDED = dict(requirements.BACKENDS)
 
 #: (disk or file, file system, where it starts in bytes, how long it is, mount point, subvolume) -> the tree
 Mounter = Callable[[Path, FileSystem, int, int, Path, str], AbstractContextManager[Tree]]
@@ -64,14 +56,14 @@ def may_mount() -> bool:
 
 def missing(backend: str) -> str:
     """What this host lacks for a way, with packages; empty where it lacks nothing."""
-    lacking = [f"{name} (package {package})" for name, package in NEEDED[backend].items() if not process.which(name)]
+    lacking = [f"{each.name} (package {each.package})" for each in NEEDED[backend] if not each.met()]
     return ", ".join(lacking)
 
 
 def _possible() -> str:
     if may_mount():
         return "loop"
-    reasons = {backend: missing(backend) for backend in NEEDED}
+    reasons = {backend: missing(backend) for backend in ("fuse", "guestfs")}
     for backend, lacking in reasons.items():
         if not lacking:
             return backend

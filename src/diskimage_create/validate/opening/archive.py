@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from pathlib import Path
 
 from diskimage_create import process
 from diskimage_create.errors import CommandFailed, HostError
 from diskimage_create.validate.opening.listing import by_find, by_headers
+from diskimage_create.validate.room import no_room
 from diskimage_create.validate.root import Tree
 from diskimage_create.validate.view import Damaged
 
@@ -66,10 +64,7 @@ def _run(command: list[str | Path], tree: Path) -> None:
     try:
         process.run(command)
     except CommandFailed as error:
-        if os.strerror(errno.ENOSPC) in error.output:
-            where = f"there is no room to unpack the archive in {tempfile.gettempdir()}"
-            raise HostError(where, "set TMPDIR to a directory with more room") from None
-        raise
+        raise no_room(error) or error from None
     finally:
         if not process.is_root():
             # A directory that its owner may not write cannot be removed either; root would not care.

@@ -14,7 +14,8 @@ from diskimage_create.validate.opening.listing import by_find
 from diskimage_create.validate.root import Tree
 
 # What mount(8), or sudo, says of this host and not of the image.
-_OF_THIS_HOST = ("loop device", "permission denied", "must be superuser", "password")
+# "File exists": a copy of this Btrfs is mounted, and the kernel takes no two of one UUID.
+_OF_THIS_HOST = ("loop device", "permission denied", "must be superuser", "password", "file exists")
 
 
 @contextmanager

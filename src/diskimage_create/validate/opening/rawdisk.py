@@ -8,6 +8,7 @@ from pathlib import Path
 from diskimage_create import mounts, process
 from diskimage_create.errors import CommandFailed, HostError
 from diskimage_create.validate import qcow2
+from diskimage_create.validate.room import no_room
 from diskimage_create.validate.view import Damaged, ImageView
 
 # QEMU's name of each type that holds a disk.
@@ -60,7 +61,7 @@ def _converted(view: ImageView, driver: str) -> Path:
     try:
         process.run(["qemu-img", "convert", "-f", driver, "-O", "raw", view.path, raw])
     except CommandFailed as error:
-        raise Damaged("image-intact", error.message) from None
+        raise no_room(error) or Damaged("image-intact", error.message) from None
     return raw
 
 
