@@ -132,6 +132,7 @@ OPTIONAL = (
     _tool("mmdebstrap", "mmdebstrap", "bootstraps Debian faster than debootstrap"),
     _tool("mcopy", "mtools", "reads EFI system partitions"),
     _tool("bwrap", "bubblewrap", "runs the checks that elements bring"),
+    _tool("podman", "podman", "gets images from 'publish'"),
     _tool("squashfuse", "squashfuse", "looks into squashfs without root"),
     _tool("rsync", "rsync", "source repositories that are archives"),
     _tool("gpg", "gpg, gpg-agent (gnupg2)", "signs with keys of GnuPG"),

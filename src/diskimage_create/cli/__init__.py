@@ -27,6 +27,7 @@ COMMANDS = MappingProxyType(
         "boot": "Boot an image in QEMU and check it from outside; an amphora under traffic.",
         "sbom": "Print what is in an image: SPDX or CycloneDX.",
         "attest": "Write SBOMs, provenance and checksums beside an image, and sign them.",
+        "publish": "Bring an image to docker, podman, registries, Glance, directories, object stores.",
         "elements": "List, show, draw and check elements.",
         "images": "Check, pin and mirror the container images that charts and other files name.",
         "values": "Values of OpenStack-Helm's charts: split, amphora.",
