@@ -121,6 +121,24 @@ def test_what_is_there_is_not_sent_again(stored, faulty, tmp_path, name):
     assert not faulty.count("POST|PATCH|PUT")
 
 
+def test_what_is_attested_later_joins_the_image(stored, tmp_path, name):
+    image = random_image(tmp_path / "amphora.qcow2", 300_000)
+    first = to(stored.host, name, image)
+    sbom = tmp_path / "amphora.qcow2.spdx.json"
+    sbom.write_text('{"spdxVersion": "SPDX-2.3"}')
+    second = to(stored.host, name, image)
+    assert second.status is Status.PUBLISHED
+    assert second.digest != first.digest
+    assert second.bytes == sbom.stat().st_size
+    said = {
+        layer["annotations"]["org.opencontainers.image.title"]: layer["mediaType"]
+        for layer in manifest_of(stored, name)["layers"]
+    }
+    assert said["amphora.qcow2.spdx.json"] == "application/spdx+json"
+    assert len(said) == 4
+    assert to(stored.host, name, image).status is Status.PRESENT
+
+
 @pytest.mark.parametrize("suffix", ["tar", "tgz"])
 @pytest.mark.parametrize("compression", list(Compression))
 def test_an_archive_becomes_a_container_image(stored, tmp_path, name, suffix, compression):
