@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -451,7 +452,7 @@ def test_architectures_published_at_once_are_complete_after_the_next(stored, tmp
 
 def killed_after(seconds: float, *arguments: str | Path) -> bool:
     """Start a publish, and kill it; whether it was killed before its end."""
-    command = [shutil.which("diskimage-create") or "diskimage-create", "publish", *arguments]
+    command = [sys.executable, "-m", "diskimage_create", "publish", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         try:
             child.wait(seconds)
