@@ -28,6 +28,14 @@ def convert(raw: Path, image_type: str, target: Path, spec: ImageSpec, root: Pat
         _as_root(_tar(image_type, root, target), target)
 
 
+def pack(root: Path, target: Path) -> None:
+    """Write a tar archive of a root file system, of which the same tree always makes the same.
+
+    :raises CommandFailed: it cannot be read, or there is no room
+    """
+    process.run(_tar("tar", root, target))
+
+
 def _qemu_options(image_type: str, spec: ImageSpec) -> list[str]:
     if image_type == "vhd":
         return ["-O", "vpc", "-o", "force_size=on"]
@@ -57,6 +65,8 @@ def _squashfs(root: Path, target: Path, spec: ImageSpec) -> list[str | Path]:
 def _tar(image_type: str, root: Path, target: Path) -> list[str | Path]:
     """All files with their attributes; what the kernel mounts over in a container is left empty."""
     command: list[str | Path] = ["tar", "--create", "--numeric-owner", "--sort=name", "--xattrs", "--xattrs-include=*"]
+    # Of its own accord tar names the headers after its process, and keeps when files were read.
+    command += ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]
     command += ["--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./lost+found"]
     if image_type == "tgz":
         command += ["--use-compress-program=pigz" if process.which("pigz") else "--gzip"]

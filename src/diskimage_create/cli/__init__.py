@@ -23,6 +23,7 @@ COMMANDS = MappingProxyType(
         "plan": "Show what would be built, and with what.",
         "validate": "Check an image through a read-only mount.",
         "boot": "Boot an image in QEMU and check it from outside; an amphora under traffic.",
+        "publish": "Bring an image to docker, podman, registries, Glance, directories, object stores.",
         "elements": "List, show, draw and check elements.",
         "images": "Check, pin and mirror the container images that charts and other files name.",
         "values": "Values of OpenStack-Helm's charts: split, amphora.",

@@ -6,28 +6,62 @@ image is there already is asked of the destination, so that publishing again rep
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 
-from diskimage_create.errors import RemoteError
+from diskimage_create.errors import DiskImageError, HostError, InputError, Interrupted, Problem
+from diskimage_create.publish import archives
 from diskimage_create.publish.destinations import Destination
 from diskimage_create.publish.model import Options, Receipt, Status
 from diskimage_create.publish.source import Source
 
 __all__ = ["Destination", "Options", "Receipt", "Source", "Status", "publish"]
 
-Progress = Callable[[int, int], None]
 
-
-def publish(source: Source, destinations: Sequence[Destination], options: Options) -> list[Receipt]:
+def publish(
+    source: Source,
+    destinations: Sequence[Destination],
+    options: Options,
+    told: Callable[[Receipt], None] = lambda receipt: None,
+) -> list[Receipt]:
     """Publish an image to each destination; one that fails does not keep it from the others.
 
+    :param told: about each destination as soon as it is over
     :returns: what became of each, in the order of the destinations
+    :raises InputError: the image, or an option, does not fit one of them: nothing was published
     :raises HostError: this host lacks a tool for one of them: nothing was published
     """
+    _require(source, destinations, options)
     receipts = []
+    with ExitStack() as stack:
+        source = replace(source, archive=archives.once(source, stack))
+        for destination in destinations:
+            started = time.monotonic()
+            try:
+                receipt = destination.publish(source, options)
+            except Interrupted:
+                raise
+            except DiskImageError as error:
+                receipt = Receipt(str(destination), Status.FAILED, message=error.message, hint=error.hint)
+            receipt = replace(receipt, seconds=time.monotonic() - started)
+            told(receipt)
+            receipts.append(receipt)
+    return receipts
+
+
+def _require(source: Source, destinations: Sequence[Destination], options: Options) -> None:
+    problems: list[Problem] = []
+    missing: list[HostError] = []
     for destination in destinations:
         try:
-            receipts.append(destination.publish(source, options))
-        except RemoteError as error:
-            receipts.append(Receipt(str(destination), Status.FAILED, message=error.message, hint=error.hint))
-    return receipts
+            destination.require(source, options)
+        except InputError as error:
+            problems += error.problems
+        except HostError as error:
+            missing.append(error)
+    if problems:
+        raise InputError(problems)
+    if missing:
+        raise missing[0]

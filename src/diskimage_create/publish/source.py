@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from diskimage_create import digests, record
 from diskimage_create.errors import InputError, Problem
+
+
+def _no_archive() -> Path:
+    raise LookupError("nobody has said how to make an archive")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Source:
     sha256: str
     """In hex"""
     bytes: int
+    archive: Callable[[], Path] = field(default=_no_archive, repr=False, compare=False)
+    """Gives its root file system as a tar archive, or a compressed one"""
 
 
 def read(image: Path) -> Source:
@@ -34,8 +40,10 @@ def read(image: Path) -> Source:
         data = record.read(path)
         made = record.artifact_of(data, image)
     except FileNotFoundError as error:
-        what = "there is no such image" if error.filename == str(image) else f"there is no record {path.name} beside it"
-        raise InputError([Problem(what, str(image), "publish what 'build' has made, together with its record")]) from None
+        what = "there is no such image" if Path(error.filename) == image else f"there is no record {path.name} beside it"
+        raise InputError(
+            [Problem(what, str(image), "publish what 'build' has made, together with its record")]
+        ) from None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError([Problem(f"the record {path.name} cannot be read: {error}", str(image))]) from None
     wanted = made.sha256.removeprefix("sha256:")
