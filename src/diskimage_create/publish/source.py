@@ -40,7 +40,9 @@ def read(image: Path) -> Source:
         data = record.read(path)
         made = record.artifact_of(data, image)
     except FileNotFoundError as error:
-        what = "there is no such image" if Path(error.filename) == image else f"there is no record {path.name} beside it"
+        what = (
+            "there is no such image" if Path(error.filename) == image else f"there is no record {path.name} beside it"
+        )
         raise InputError(
             [Problem(what, str(image), "publish what 'build' has made, together with its record")]
         ) from None
