@@ -68,3 +68,13 @@ def table(rows: Sequence[Sequence[object]]) -> str:
         )
         for row in cells
     )
+
+
+def in_flight(most: int, seconds: float, one_by_one: float) -> list[list[object]]:
+    """The rows that say what asking at the same time has gained."""
+    return [
+        ["most in flight", most],
+        ["seconds", f"{seconds:.2f}"],
+        ["seconds that the answers take one after the other", f"{one_by_one:.2f}"],
+        ["ratio", f"{seconds / one_by_one:.2f}"],
+    ]

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from common import table, timed
+from common import in_flight, table, timed
 
 from diskimage_create.containers import entries, packaged
 
@@ -46,10 +46,7 @@ def main() -> None:
         ["images", images],
         ["requests", len(registry.asked)],
         ["requests for one image", f"{len(registry.asked) / images:.1f}"],
-        ["most in flight", registry.most],
-        ["seconds", f"{run.seconds:.2f}"],
-        ["seconds that the answers take one after the other", f"{one_by_one:.2f}"],
-        ["ratio", f"{run.seconds / one_by_one:.2f}"],
+        *in_flight(registry.most, run.seconds, one_by_one),
     ]
     print(table(rows))
 

@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from common import table, timed
+from common import in_flight, table, timed
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "unit"))
 from chart_tree import write
@@ -39,10 +39,7 @@ def main() -> None:
         ["images", len(asked)],
         ["requests", len(registry.asked)],
         ["most for one image", max(asked.values())],
-        ["most in flight", registry.most],
-        ["seconds", f"{run.seconds:.2f}"],
-        ["seconds that the answers take one after the other", f"{one_by_one:.2f}"],
-        ["ratio", f"{run.seconds / one_by_one:.2f}"],
+        *in_flight(registry.most, run.seconds, one_by_one),
     ]
     print(table(rows))
 

@@ -66,6 +66,7 @@ class Bench:
 
     @property
     def environment(self) -> dict[str, str]:
+        """The variables of every build."""
         return {**os.environ, "ELEMENTS_PATH": str(self.work / "elements")}
 
     def ours(self, starts: str, *options: str) -> float:

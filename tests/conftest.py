@@ -24,16 +24,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.register_profile("repeatable", derandomize=True)
-    if not config.option.markexpr.startswith("full or"):
-        settings.load_profile("repeatable")
+    campaign = config.option.markexpr.startswith("full or")
+    settings.register_profile("ours", derandomize=not campaign, deadline=None)
+    settings.load_profile("ours")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's folder is its marker."""
+    """A test's folder is its marker; those that build or mount are not run beside each other."""
     for item in items:
         if (group := _group(item.path)) in ("loop", "e2e"):
             item.add_marker(group)
+            if not item.get_closest_marker("xdist_group"):
+                item.add_marker(pytest.mark.xdist_group("builds"))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -42,7 +44,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.option.collectonly:
+    if session.config.option.collectonly or hasattr(session.config, "workerinput"):
         return
     for group in filter(None, session.config.getoption("--require-groups").split(",")):
         if not _outcomes.get(group, Counter())["passed"]:

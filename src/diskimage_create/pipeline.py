@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import boot, docker, process, record, remote, requirements, snapshot, validate
+from diskimage_create import boot, engines, process, record, remote, requirements, snapshot, validate
 from diskimage_create import build as builds
 from diskimage_create import plan as plans
 from diskimage_create.certificates import fingerprints, marks
@@ -30,8 +30,10 @@ from diskimage_create.digests import sha256
 from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
+from diskimage_create.inputs import fingerprint, merged
 from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming, RemoteInput, Report
 from diskimage_create.progress import Display, Tracker, load_history, save_history
+from diskimage_create.references import go_name
 from diskimage_create.store import Entry, Store, link, reuse, stages
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.inventory import package_versions
@@ -177,8 +179,7 @@ def _taken(stored: Entry, kind: str, spec: ImageSpec, work: Workspace) -> _Resul
     made = record.read(stored.path / f"{kind}.json")
     artifact = record.artifact_of(made, spec.path_of(kind))
     if kind == "docker":
-        assert spec.docker_target is not None
-        digest = docker.import_archive(stored.path / kind, spec.docker_target)
+        digest = _import(stored.path / kind, spec, engines.labels(made, made["started"]))
         return _Result(None, replace(artifact, sha256=digest), made)
     path = work.partial_file(artifact.path)
     link(stored.path / kind, path, shared=False)
@@ -205,7 +206,7 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
         prove = partial(_prove_finished, job) if job.options.prove else None
         finished = finish(view, plan, work, expected, tracker, check=check, keep_failed=keep_failed, prove=prove)
         packages, tools = package_versions(view), _tool_versions()
-        artifacts = [_measured(image, plan) for image in finished]
+        artifacts = [_measured(image, plan, _labels(job, started)) for image in finished]
         total = PhaseTiming("total", "", time.monotonic() - clock)
         results = [
             _Result(
@@ -337,15 +338,29 @@ def _expectation(plan: BuildPlan, host: HostFacts) -> Expectation:
     )
 
 
-def _measured(image: Finished, plan: BuildPlan) -> Artifact:
+def _labels(job: _Job, started: datetime) -> dict[str, str]:
+    """What a container image says of a build whose record is not made yet."""
+    planned, remote = plans.as_json(job.plan), job.needs.remote
+    known = {
+        "image": planned["image"],
+        "environment": planned["environment"],
+        "remote_inputs": {name: value for inputs in remote.values() for name, value in inputs.items()},
+        "fingerprint": fingerprint(merged(job.plan.inputs, remote)),
+    }
+    return engines.labels(known, started.isoformat(timespec="seconds"))
+
+
+def _import(archive: Path, spec: ImageSpec, labels: Mapping[str, str]) -> str:
+    """Import a root file system into docker, under the name that the user chose; returns the image's id."""
+    assert spec.docker_target is not None
+    return engines.import_archive(archive, spec.docker_target, labels, go_name(spec.arch))
+
+
+def _measured(image: Finished, plan: BuildPlan, labels: Mapping[str, str]) -> Artifact:
     """A finished image as its record tells of it; docker gets its image already here, to say its digest."""
     final = plan.spec.path_of(image.type)
     size = image.path.stat().st_size
-    if image.type == "docker":
-        assert plan.spec.docker_target is not None
-        digest = docker.import_archive(image.path, plan.spec.docker_target)
-    else:
-        digest = sha256(image.path)
+    digest = _import(image.path, plan.spec, labels) if image.type == "docker" else sha256(image.path)
     return Artifact(image.type, final, digest, size)
 
 

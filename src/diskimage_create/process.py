@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -76,6 +76,7 @@ def run(
     timeout: float | None = None,
     expect: Iterable[int] = (0,),
     started: Callable[[int], None] | None = None,
+    output: Path | None = None,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -84,11 +85,16 @@ def run(
     :param timeout: seconds; the program is killed after that
     :param expect: exit statuses that are no error
     :param started: told the program's process id as soon as it runs
+    :param output: a file that gets what it prints on its standard output, of whatever size
     :raises CommandFailed: for any other exit status, and after a time-out
     :raises HostError: the program is not installed
     """
     plain = [str(arg) for arg in argv]
-    with _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=stdin or subprocess.PIPE) as child:
+    with ExitStack() as stack:
+        target = stack.enter_context(output.open("wb")) if output else subprocess.PIPE
+        child = stack.enter_context(
+            _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=stdin or subprocess.PIPE, stdout=target)
+        )
         try:
             if started:
                 started(child.pid)
@@ -101,7 +107,7 @@ def run(
             raise
     if child.returncode not in set(expect):
         raise CommandFailed(plain, child.returncode, stderr or stdout)
-    return Completed(tuple(plain), child.returncode, stdout, stderr)
+    return Completed(tuple(plain), child.returncode, stdout or "", stderr)
 
 
 def stream(

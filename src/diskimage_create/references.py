@@ -23,6 +23,9 @@ _SHA256 = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 _LONGEST_NAME = 255
 _LAST_PORT = 65535
 
+#: Debian's name of an architecture -> Go's, where they differ
+_GO_NAMES = {"armhf": "arm", "i386": "386", "ppc64el": "ppc64le", "aarch64": "arm64"}
+
 
 class InvalidReference(ValueError):
     """A text is no name of an image; the message says why."""
@@ -67,6 +70,11 @@ class Reference:
     def pinned(self, digest: str) -> Reference:
         """The same image, with the digest of its content."""
         return replace(self, digest=digest)
+
+
+def go_name(architecture: str) -> str:
+    """What container images call an architecture (OCI Image Specification 1.1: GOARCH), of Debian's name."""
+    return _GO_NAMES.get(architecture, architecture)
 
 
 def is_tag(text: str) -> bool:

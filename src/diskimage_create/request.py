@@ -60,6 +60,7 @@ class Reader:
         self._variables: dict[str, str] = {}
 
     def problem(self, message: str, where: str, hint: str | None = None) -> None:
+        """Keep a problem, to be told with all others."""
         self.problems.append(Problem(message, where, hint))
 
     def where(self, option: str) -> str:

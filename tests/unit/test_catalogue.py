@@ -240,7 +240,7 @@ maps = st.fixed_dictionaries(
 
 
 @given(data=maps, distro=st.sampled_from(["debian", "rocky"]), release=st.sampled_from(["8", "8-stream", "trixie"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_packages_are_mapped_as_pkg_map_does(data: dict[str, Any], distro: str, release: str) -> None:
     names = packages.mapping(data, distro, release)
     ours = [word for name in "abcd" for word in names.get(name, name).split()]

@@ -45,7 +45,7 @@ def made_of(tree: dict[str, tuple[frozenset[str], bool]]) -> dict[str, Element]:
 
 
 @given(tree=some, wanted=st.lists(names, unique=True, max_size=3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_nodes_are_the_closure(tree: dict[str, tuple[frozenset[str], bool]], wanted: list[str]) -> None:
     available = made_of(tree)
     asked = ["system", *wanted]
@@ -67,7 +67,7 @@ def test_the_nodes_are_the_closure(tree: dict[str, tuple[frozenset[str], bool]],
 
 
 @given(tree=some, wanted=st.lists(names, unique=True, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_node_is_in_the_tree_and_in_the_drawing(
     tree: dict[str, tuple[frozenset[str], bool]], wanted: list[str]
 ) -> None:

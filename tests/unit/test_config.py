@@ -235,7 +235,7 @@ def test_all_problems_at_once() -> None:
 
 
 @given(options=st.fixed_dictionaries({}, optional={name: st.sampled_from(some) for name, some in VALID.items()}))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_combination_of_valid_options_is_a_specification(options: dict[str, Any]) -> None:
     spec = read(options, {"DIB_LOCAL_IMAGE": "/x"})
     assert spec.types
@@ -261,7 +261,7 @@ texts = st.text(max_size=20) | st.sampled_from(["", "\0", ".qcow2", "{release}",
         max_size=3,
     ),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_garbage_is_refused_and_never_crashes(options: dict[str, Any], environ: dict[str, str]) -> None:
     found = ()
     try:

@@ -304,9 +304,7 @@ def test_a_password_that_is_no_yaml_is_not_shown(password):
     assert (found.where or "").startswith("x0.yaml:")
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.recursive(
         st.just("hunter2") | st.integers() | st.none() | st.booleans(),
@@ -395,7 +393,6 @@ def test_the_environment_file_is_always_the_same_and_says_what_is_in_it():
     assert yaml.safe_load(environment.as_yaml([])) == {"parameter_defaults": {}}
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.text() | st.lists(st.text()), max_size=4))
 def test_any_values_can_be_read_again(values):
     assert yaml.safe_load(environment.as_yaml([Section("x", values)])) == {"parameter_defaults": values}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tripleo_table
@@ -171,7 +171,6 @@ rows = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(rows, max_size=4), max_size=4))
 def test_a_later_entry_overwrites_the_parameters_that_it_sets(layers):
     entries = [(Entry(f"x:{number}"), each) for number, each in enumerate(layers)]

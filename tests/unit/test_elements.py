@@ -64,7 +64,7 @@ good = st.tuples(st.sampled_from(["debian-minimal", "ubuntu-minimal", "fedora", 
 
 
 @given(wanted=real | good | st.lists(names | st.just("no-such"), unique=True, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_closure_is_that_of_diskimage_builder(wanted: list[str]) -> None:
     """The same elements from the same places, and refused when it refuses."""
     assert ours(wanted) == theirs(wanted)

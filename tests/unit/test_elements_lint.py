@@ -224,7 +224,7 @@ texts = (
 
 
 @given(text=texts)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_that_an_element_holds_stops_lint_or_show(text: str) -> None:
     names = ("package-installs.yaml", "package-installs.json", "pkg-map", "element-deps", "element-provides", "svc-map")
     with tempfile.TemporaryDirectory() as directory:

@@ -65,7 +65,7 @@ elements_of_two = st.lists(
 
 @pytest.mark.subprocess("runs diskimage-builder's generate_hooks")
 @given(files=elements_of_two)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_files_clash_where_diskimage_builder_refuses_them(files: list[tuple[str, str, str]]) -> None:
     library = elements.builtin().parent / "lib"
     script = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diskimage_create import cli, files
@@ -137,7 +137,6 @@ def environments(draw: st.DrawFn) -> str:
     return yaml.serialize(mapping([(scalar(name, None), node) for name, node in sections.items()]), allow_unicode=True)
 
 
-@settings(deadline=None)
 @given(text=environments())
 def test_helm_merges_from_a_file_what_the_definition_says(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "environment.yaml"

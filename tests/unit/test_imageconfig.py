@@ -133,7 +133,7 @@ def expected_command(image: Mapping[str, Any]) -> str:
     return " ".join([text, image["distro"], *image.get("elements", ())])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(FILES)
 def test_merging_and_the_command_line(files: list[list[dict[str, Any]]]) -> None:
     before = dict(os.environ)
@@ -274,7 +274,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(ANYTHING, st.lists(ANYTHING).map(lambda images: {"disk_images": images})), st.text(max_size=5))
 def test_any_file_is_understood_or_refused_with_its_lines(document: object, noise: str) -> None:
     text = yaml.safe_dump(document, allow_unicode=True)
@@ -324,7 +324,7 @@ def test_diskimage_builder_s_own_format(tmp_path: Path) -> None:
     assert y.command("amd64", "out") == shlex.split("disk-image-create -a amd64 -o out/y -t qcow2 -p p,q -x -x -n z")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -11,7 +11,7 @@ import yaml
 from chart_tree import DISTINCT, references
 from chart_tree import write as write_charts
 from counting_registry import Counts, counting_registry, digest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from diskimage_create import cli
@@ -86,7 +86,6 @@ def replaced(content: Any) -> Any:
     return f"{content}!" if isinstance(content, str) and "/" in content else content
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_helm_replaces_all_references_and_nothing_else(values: Any) -> None:
     write({"values.yaml": yaml.safe_dump(values)})
@@ -278,7 +277,6 @@ def test_drift_is_told_and_nothing_is_written(registry: Counts, capsys: Any) -> 
 PINS = st.builds(Pin, st.sampled_from([DIGEST, DIGEST[:-1] + "0"]), st.none() | st.sampled_from(["1.20", "yes", "a"]))
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "quay.io/b:1", f"quay.io/c@{DIGEST}", "x:yes"]).map(parse), PINS))
 def test_a_lock_is_read_as_it_was_written(pins: dict[Any, Pin]) -> None:
     Path("lock.yaml").write_text(pinning.lock_text(pins))

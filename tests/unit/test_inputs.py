@@ -148,7 +148,7 @@ _LEFT_ALONE = frozenset({"element-deps", "element-provides", "__pycache__"})
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_change_of_any_file_reaches_its_step_and_the_later_ones(
     data: st.DataObject, copied: Path, spec: ImageSpec
 ) -> None:
@@ -225,7 +225,7 @@ MENTIONED = {
     "$IMAGE_ELEMENT": "option:elements",
     "$(get_image_element_array)": "option:elements",
     **{f"${name}": f"environment:{name}" for name in DISK_VARIABLES},
-    **{f"${name}": "environment:DIB_BLOCK_DEVICE_CONFIG" for name in DISK_VARIABLES["DIB_BLOCK_DEVICE_CONFIG"]},
+    **{f"${name}": "environment:DIB_BLOCK_DEVICE_CONFIG" for name in sorted(DISK_VARIABLES["DIB_BLOCK_DEVICE_CONFIG"])},
 }
 
 

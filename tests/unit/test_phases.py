@@ -43,7 +43,7 @@ def test_the_phases_are_those_of_disk_image_create() -> None:
 
 @pytest.mark.subprocess("runs dib-run-parts")
 @given(found=st.sets(names, min_size=1, max_size=9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_hooks_run_in_the_order_of_dib_run_parts(found: set[str]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         for name in found:
@@ -61,7 +61,7 @@ def test_hooks_run_in_the_order_of_dib_run_parts(found: set[str]) -> None:
 
 @pytest.mark.subprocess("runs dib-run-parts")
 @given(found=st.sets(names, min_size=1, max_size=9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_environment_files_are_sourced_in_the_order_of_dib_run_parts(found: set[str]) -> None:
     found = found | {"50-x"}  # dib-run-parts fails where it takes none of the files
     with tempfile.TemporaryDirectory() as directory:

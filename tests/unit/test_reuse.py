@@ -90,7 +90,7 @@ def test_nothing_is_stored(past: Past) -> None:
     stored=st.sets(st.sampled_from(STEPS)),
     reusable=st.integers(0, len(STEPS)),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_furthest_step_that_fits_is_first_and_no_other_is_there(
     change: str | None, stored: set[str], reusable: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -301,7 +301,7 @@ def test_an_image_that_fits_and_turned_out_to_be_damaged_was_no_unfinished_build
     more=st.sampled_from([{}, {"offline": True}, {"max_age": timedelta()}, {"reusable": ()}]),
     remote=st.sampled_from([APT, CANNOT, {}]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_is_always_one_line_unless_all_is_asked_for(
     steps: set[str], more: Mapping[str, Any], remote: Inputs, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -203,7 +203,7 @@ def test_the_phases_of_a_stage() -> None:
 
 
 @given(nostage=st.sets(st.sampled_from(["root.d/10-x", "extra-data.d/10-x"])), stage=st.sampled_from(STAGES))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_what_is_to_run_again_stays(nostage: set[str], stage: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     place = tmp_path_factory.mktemp("place")
     mine = element(place / "mine", "".join(f"again {hook}\n" for hook in nostage) or None)

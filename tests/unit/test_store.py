@@ -173,7 +173,7 @@ def test_removed(store: Store) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_damaged_is_never_taken_for_intact(data: st.DataObject, store: Store) -> None:
     entry = store.find("root", identities({**LOCAL, "root": {**LOCAL["root"], **REMOTE["root"]}})["root"]) or add(store)
     path = data.draw(st.sampled_from(sorted(entry.path.iterdir())))

@@ -66,7 +66,7 @@ def image(tmp_path: Path) -> Path:
     return tree
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(entries=ENTRIES, name=TARGETS)
 def test_resolves_like_the_kernel(entries: list[tuple[list[str], str | None]], name: str) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -29,10 +29,12 @@ class Entry:
 
     @property
     def name(self) -> str:
+        """The element's."""
         return self.element.name
 
     @property
     def path(self) -> Path:
+        """The element's directory."""
         return self.element.path
 
     @property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import digests, record
+from diskimage_create import digests, engines, record
 from diskimage_create.errors import InputError, Problem
+from diskimage_create.references import go_name
 
 
 def _no_archive() -> Path:
@@ -27,6 +29,21 @@ class Source:
     bytes: int
     archive: Callable[[], Path] = field(default=_no_archive, repr=False, compare=False)
     """Gives its root file system as a tar archive, or a compressed one"""
+
+    @cached_property
+    def architecture(self) -> str:
+        """Go's name, which container images have."""
+        return go_name(str(self.record["image"]["arch"]))
+
+    @cached_property
+    def built(self) -> str:
+        """When the content was made (RFC 3339), whenever it was taken from the store."""
+        return str((self.record.get("reused_from") or {}).get("built") or self.record["started"])
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        """What a container image of it says of itself."""
+        return engines.labels(self.record, self.built, self.sha256)
 
 
 def read(image: Path) -> Source:

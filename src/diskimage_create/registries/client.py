@@ -1,4 +1,4 @@
-"""What registries know of images: manifests, labels, tags. Nothing here changes a registry."""
+"""What registries know of images: manifests, labels, tags. Nothing here changes a registry; ``pushing.py`` does."""
 
 from __future__ import annotations
 
@@ -174,6 +174,20 @@ class Registries:
         except (ValueError, AttributeError):
             raise RemoteError(f"{reference}: its configuration is not that of an image") from None
 
+    def architecture_of(self, reference: Reference, manifest: Manifest) -> str | None:
+        """Go's name of the architecture in the configuration of one image, asked of the registry itself.
+
+        None where it says none: of artifacts, the configuration is anything.
+
+        :raises RemoteError: the registry refuses, does not answer, or its answer is not what it says
+        """
+        try:
+            configuration = json.loads(self._blob(reference, manifest.data.get("config", {}).get("digest", ""), True))
+            architecture = configuration["architecture"]
+        except (ValueError, LookupError, TypeError, NotFound):
+            return None
+        return str(architecture)
+
     def tags(self, reference: Reference) -> list[str]:
         """All tags of the repository that a reference is in, sorted; none where there is no such repository.
 
@@ -233,7 +247,11 @@ class Registries:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
-    def _blob(self, reference: Reference, digest: str) -> bytes:
+    def repository(self, reference: Reference) -> DXF:
+        """Where images of a name are pushed to, with credentials and certificates: for :mod:`.pushing` alone."""
+        return self._repository(self._endpoints(reference, direct=True)[0])
+
+    def _blob(self, reference: Reference, digest: str, direct: bool = False) -> bytes:
         """A small blob, checked against its digest."""
 
         def read(repository: DXF, _: str) -> bytes:
@@ -244,7 +262,7 @@ class Registries:
                     raise RemoteError(f"{reference}: its configuration is larger than {_LARGEST >> 20} MiB")
             return bytes(content)
 
-        blob: bytes = self._ask(reference, read)
+        blob: bytes = self._ask(reference, read, direct)
         return blob
 
     def _ask(self, reference: Reference, ask: Callable[[DXF, str], Any], direct: bool = False) -> Any:

@@ -19,13 +19,11 @@ from functools import cached_property
 from diskimage_create.errors import InputError, Problem, RemoteError
 from diskimage_create.host import MACHINES
 from diskimage_create.progress import Transfers
-from diskimage_create.references import Reference
+from diskimage_create.references import Reference, go_name
 from diskimage_create.registries.client import Manifest, Registries
 from diskimage_create.registries.connections import NotFound
 from diskimage_create.registries.skopeo import Failed, Skopeo, ready
 
-#: Debian's name of an architecture -> Go's, where they differ
-_GO_NAMES = {"armhf": "arm", "i386": "386", "ppc64el": "ppc64le"}
 #: Times that a copy is tried, and seconds before the second time; each further pause is twice as long
 _ATTEMPTS = 5
 _PAUSE = 1.0
@@ -194,8 +192,7 @@ def of_this_machine(reference: Reference, index: Manifest) -> str:
 
     :raises RemoteError: the index has none
     """
-    machine = MACHINES.get(platform.machine(), platform.machine())
-    wanted = _GO_NAMES.get(machine, machine)
+    wanted = go_name(MACHINES.get(platform.machine(), platform.machine()))
     for digest, architecture in index.members.items():
         if architecture == wanted:
             return digest

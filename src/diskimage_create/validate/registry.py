@@ -33,7 +33,7 @@ class Check:
     """Any of these elements makes the check apply; empty: it applies to every image."""
     deep: bool
     """Whether it reads all content, and so runs only when asked for."""
-    severity: Severity
+    severity: Severity = Severity.ERROR
     """What a problem that it finds means."""
 
 

@@ -36,14 +36,17 @@ class File:
 
     @property
     def name(self) -> str:
+        """Without its directory."""
         return self.path.rpartition("/")[2]
 
     @property
     def directory(self) -> str:
+        """Relative to the element; empty for its top."""
         return self.path.rpartition("/")[0]
 
     @cached_property
     def lines(self) -> list[str]:
+        """Without their ends."""
         return self.text.splitlines()
 
     def line(self, number: int) -> str:
@@ -52,6 +55,7 @@ class File:
 
     @property
     def has_shebang(self) -> bool:
+        """Whether it names its interpreter."""
         return self.text.startswith("#!")
 
     @cached_property

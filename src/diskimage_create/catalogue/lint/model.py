@@ -121,4 +121,5 @@ class Violation:
 
     @property
     def sort_key(self) -> tuple[str, str, int, str, str]:
+        """The order of a report."""
         return (self.entry.name, self.found.path, self.found.line or 0, self.rule.id, self.found.message)

@@ -85,6 +85,7 @@ class Remarks:
         ]
 
     def __call__(self, path: str) -> list[Remark]:
+        """What shellcheck says of a script."""
         if self._calls:
             self._await()
         return self._found.get(path, [])

@@ -126,4 +126,5 @@ class Finding:
 
     @property
     def sort_key(self) -> tuple[str, int, str, str, str]:
+        """The order of a report."""
         return (str(self.broken.file), self.broken.line, self.rule.id, self.place, self.broken.message)
