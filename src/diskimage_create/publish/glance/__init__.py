@@ -102,7 +102,7 @@ class _Publishing:
         return found and self._settled(found)
 
     def _may_be_this(self, image: Image) -> bool:
-        return image["status"] == "active" and image[describe.SHA256] == self.source.sha256
+        return bool(image["status"] == "active" and image[describe.SHA256] == self.source.sha256)
 
     def _clear(self, image: Image) -> None:
         """Remove an upload that nobody will complete."""
@@ -124,8 +124,8 @@ class _Publishing:
     def _upload(self) -> Image:
         """A new image, active and verified; nothing stays of one that fails."""
         attributes = describe.attributes(self.source, self.options.glance)
-        started = {**attributes, "name": self.name, describe.PUBLISHER: publisher.myself()}
-        image = self.service.create(started)
+        who = {"id": publisher.new_identifier(), "name": self.name, describe.PUBLISHER: publisher.myself()}
+        image = self.service.create({**attributes, **who})
         try:
             size = self.source.bytes
             upload = Upload(self.source.path, size, lambda sent: self.options.progress(self.what, sent, size))

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from openstack.connection import Connection
 
 Image = dict[str, Any]
+#: A property that an image has as long as a task imports it
+_TASK = "os_glance_import_task"
 _PATCH = "application/openstack-images-v2.1-json-patch"
 #: States of an image whose content is not there yet
 UNFINISHED = frozenset({"queued", "saving", "uploading", "importing"})
 _PATIENCE_SECONDS = 3600.0
+#: Errors of a server that may be over soon, and how long to wait for that
+_PASSING = frozenset({500, 502, 503, 504})
+_PAUSES_SECONDS = (0.2, 1.0, 3.0)
 _HINTS = {
     401: "see the cloud's auth in clouds.yaml",
     403: "your roles in this project do not allow it",
@@ -58,14 +63,18 @@ class Service:
     connection: Connection
 
     def ask(self, method: str, path: str, **more: Any) -> Any:
-        """Send a request; the answer's JSON, None where it has none.
+        """Send a request; the answer's JSON, None where it has none. What is not an upload is tried again.
 
         :raises Missing: there is no such thing
         :raises Refused: it answers with an error
         :raises RemoteError: it does not answer
         """
-        with translated():
-            answer = self.connection.image.request(path, method, raise_exc=False, **more)
+        for pause in (*_PAUSES_SECONDS, None):
+            with translated():
+                answer = self.connection.image.request(path, method, raise_exc=False, **more)
+            if answer.status_code not in _PASSING or pause is None or "data" in more:
+                break
+            time.sleep(pause)
         if answer.status_code == 404:
             raise Missing(404, _details(answer))
         if answer.status_code >= 400:
@@ -150,10 +159,12 @@ class Service:
         deadline, seconds = time.monotonic() + _PATIENCE_SECONDS, 0.05
         while time.monotonic() < deadline:
             found = self.image(image["id"])
-            if found["status"] == "active":
+            # The task writes its own state of the image back when it ends: before, tags of ours would be lost.
+            busy = _TASK in found or found.get("os_glance_importing_to_stores")
+            if found["status"] == "active" and not busy:
                 return found
-            failed = found.get("os_glance_failed_import") and not found.get("os_glance_importing_to_stores")
-            if failed or found["status"] not in UNFINISHED:
+            failed = found.get("os_glance_failed_import") and not busy
+            if failed or found["status"] not in {*UNFINISHED, "active"}:
                 raise RemoteError(f"Glance could not import the image: {self._why(found)}")
             pause(seconds)
             seconds = min(2 * seconds, 5.0)

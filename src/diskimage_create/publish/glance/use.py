@@ -28,8 +28,6 @@ _KNOWN = (
     _Users("load_balancer", "/octavia/amphorae", "amphorae", "image_id", {}, "an amphora of Octavia uses it"),
     _Users("compute", "/servers", "servers", "image", {"all_tenants": "1"}, "a server of Nova uses it"),
 )
-#: Answers of a service that knows nothing of this, or does not tell us
-_NOT_TOLD = frozenset({400, 401, 403, 404})
 
 
 def users_of(connection: Connection, image: str) -> str:
@@ -53,11 +51,9 @@ def _ask(connection: Connection, users: _Users, image: str) -> str:
         return ""
     except ClientException:
         return f"{users.service} cannot be asked who uses it"
-    if answer.status_code in _NOT_TOLD:
-        return ""
-    if answer.status_code != 200:
+    if answer.status_code >= 500:
         return f"{users.service} cannot tell who uses it (it answers {answer.status_code})"
-    return users.what if answer.json().get(users.key) else ""
+    return users.what if answer.status_code == 200 and answer.json().get(users.key) else ""
 
 
 def _get(connection: Connection, users: _Users, query: Mapping[str, str]) -> Any:
