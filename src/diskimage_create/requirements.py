@@ -115,6 +115,7 @@ OPTIONAL = (
     _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without converting it"),
     _tool("mmdebstrap", "mmdebstrap", "bootstraps Debian faster than debootstrap"),
     _tool("mcopy", "mtools", "compares EFI system partitions file by file"),
+    _tool("podman", "podman", "gets images from 'publish'"),
     _tool("fuse2fs", "fuse2fs", "looks into images without root"),
     _tool("rsync", "rsync", "source repositories that are archives"),
     _tool("dot", "graphviz", "draws what elements depend on"),

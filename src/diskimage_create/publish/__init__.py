@@ -15,7 +15,7 @@ from diskimage_create.errors import DiskImageError, HostError, InputError, Inter
 from diskimage_create.publish import archives
 from diskimage_create.publish.destinations import Destination
 from diskimage_create.publish.model import Options, Receipt, Status
-from diskimage_create.publish.source import Source
+from diskimage_create.publish.source import Source, beside
 
 __all__ = ["Destination", "Options", "Receipt", "Source", "Status", "publish"]
 
@@ -30,20 +30,24 @@ def publish(
 
     :param told: about each destination as soon as it is over
     :returns: what became of each, in the order of the destinations
-    :raises InputError: the image, or an option, does not fit one of them: nothing was published
+    :raises InputError: the image is not the one of its record; or it, or an option, does not fit one of them: nothing
+        was published
     :raises HostError: this host lacks a tool for one of them: nothing was published
     """
     _require(source, destinations, options)
     receipts = []
     with ExitStack() as stack:
-        source = replace(source, archive=archives.once(source, stack))
+        source = replace(beside(source), archive=archives.once(source, stack))
         for destination in destinations:
             started = time.monotonic()
+            if not getattr(destination, "verifies", False):
+                source.verified()
             try:
                 receipt = destination.publish(source, options)
-            except Interrupted:
+            except (Interrupted, InputError):  # the image is not what its record says, so nobody got it
                 raise
             except DiskImageError as error:
+                source.verified()
                 receipt = Receipt(str(destination), Status.FAILED, message=error.message, hint=error.hint)
             receipt = replace(receipt, seconds=time.monotonic() - started)
             told(receipt)

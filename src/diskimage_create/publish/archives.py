@@ -8,11 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from diskimage_create import as_root, process
-from diskimage_create.convert import pack
 from diskimage_create.errors import CommandFailed, HostError, InputError, Problem
 from diskimage_create.publish.source import Source
-from diskimage_create.validate.image import Damaged, open_image
-from diskimage_create.workspace import workspace
 
 #: Types of images that are such archives
 ARCHIVES = frozenset({"tar", "tgz"})
@@ -48,6 +45,8 @@ def once(source: Source, stack: ExitStack) -> Callable[[], Path]:
 
     @cache
     def archive() -> Path:
+        from diskimage_create.workspace import workspace
+
         work = stack.enter_context(workspace())
         target = work.out / "root.tar"
         target.touch()  # what root writes into it is the user's
@@ -63,6 +62,10 @@ def once(source: Source, stack: ExitStack) -> Callable[[], Path]:
 
 def _serve(request: dict[str, str]) -> None:
     """Pack the root file system of an image."""
+    from diskimage_create.convert import pack
+    from diskimage_create.validate.image import Damaged, open_image
+    from diskimage_create.workspace import workspace
+
     image = Path(request["image"])
     with workspace() as work:
         try:
@@ -71,7 +74,7 @@ def _serve(request: dict[str, str]) -> None:
                     raise Damaged("mount", view.mount_error or view.no_root)
                 pack(view.tree, Path(request["target"]))
         except Damaged as damage:
-            raise InputError([Problem(f"its root file system cannot be read: {damage.message}", str(image))]) from None
+            raise HostError(f"the root file system of {image} cannot be read: {damage.message}") from None
         except CommandFailed as error:
             raise HostError(
                 f"its root file system cannot be packed: {error.message}", "is there enough room?"

@@ -27,7 +27,11 @@ _SCHEME = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):(?P<url>//)?", re.IGNORECAS
 
 
 class Destination(Protocol):
-    """A place for images; as text, it is what the user wrote."""
+    """A place for images; as text, it is what the user wrote.
+
+    One that calls ``source.verified()`` itself, before the image can be seen there, has the attribute ``verifies``; the
+    others are asked when the image has been compared with its record.
+    """
 
     def require(self, source: Source, options: Options) -> None:
         """Say what is missing before anything is published anywhere; asks no remote.

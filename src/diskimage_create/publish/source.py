@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class Source:
     sha256: str
     """In hex"""
     bytes: int
+    verified: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Returns when the file is known to be the image of the record; raises InputError where it is not"""
     archive: Callable[[], Path] = field(default=_no_archive, repr=False, compare=False)
     """Gives its root file system as a tar archive, or a compressed one"""
 
@@ -47,7 +50,7 @@ class Source:
 
 
 def read(image: Path) -> Source:
-    """An image and its record, which must be of each other.
+    """An image and its record. That they are of each other, :func:`verify` says.
 
     :raises InputError: there is no such image, no record, or the record is of something else
     """
@@ -66,7 +69,42 @@ def read(image: Path) -> Source:
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError([Problem(f"the record {path.name} cannot be read: {error}", str(image))]) from None
     wanted = made.sha256.removeprefix("sha256:")
-    if made.bytes != size or digests.sha256(image) != wanted:
-        hint = "the image was changed after it was built: build it again"
-        raise InputError([Problem("it is not the image that its record is of", str(image), hint)])
+    if made.bytes != size:
+        raise _not_of_each_other(image)
     return Source(image, data, made.type, wanted, size)
+
+
+def verify(source: Source) -> None:
+    """Compare the image with the digest in its record.
+
+    :raises InputError: it is another one
+    """
+    if digests.sha256(source.path) != source.sha256:
+        raise _not_of_each_other(source.path)
+
+
+def beside(source: Source) -> Source:
+    """The same, with its digest worked out from now on by another thread, while something else is done."""
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            verify(source)
+        except Exception as error:
+            failed.append(error)
+
+    # Unlike those of an executor, this thread is not waited for when the program ends.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+
+    def verified() -> None:
+        thread.join()
+        if failed:
+            raise failed[0]
+
+    return replace(source, verified=verified)
+
+
+def _not_of_each_other(image: Path) -> InputError:
+    hint = "the image was changed after it was built: build it again"
+    return InputError([Problem("it is not the image that its record is of", str(image), hint)])

@@ -24,8 +24,9 @@ from diskimage_create.registries.connections import TIMEOUT, errors
 if TYPE_CHECKING:
     import requests
 
-#: Bytes of a blob in one request: a registry may only keep what came with requests that ended
-_PIECE = 64 * 2**20
+#: Bytes of a blob in one request. A registry may only keep what came with requests that ended, and waits for its disk
+#: at the end of each: pieces of 64 MiB take a third longer than those of 256
+_PIECE = 256 * 2**20
 #: Bytes that are read, and handed to the connection, at a time
 _BLOCK = 2**20
 #: Times in a row that nothing arrives before it is given up, and seconds before the second time; each further pause is
@@ -33,10 +34,11 @@ _BLOCK = 2**20
 _ATTEMPTS = 6
 _PAUSE = 0.5
 _LONGEST_PAUSE = 120.0
-#: Bytes a second that a registry is at least expected to put a finished blob in its place with
+#: Bytes a second that a registry is at least expected to put on its disk
 _SLOWEST = 5 * 2**20
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-#: What the registry says when it knows no such upload, or not as far as we do
+#: What the registry says when it knows no such upload, or not as far as we do: distribution 2.8 when it has part of a
+#: piece that broke off
 _LOST = frozenset({400, 404, 416})
 
 
@@ -71,15 +73,23 @@ class _Lost(Exception):
 class Pusher:
     """Sends parts of images to one repository. What dxf does for one request is not public, and has no types."""
 
-    def __init__(self, registries: Registries, reference: Reference, told: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        registries: Registries,
+        reference: Reference,
+        told: Callable[[int], None],
+        before_last: Callable[[], None] = lambda: None,
+    ) -> None:
         """Send to the registry of the name itself, whatever mirrors there are for it.
 
         :param told: bytes that have been sent, or were there, in all
+        :param before_last: called before the registry is told that a blob is complete; what it raises, ends the push
         """
         self.sent = 0
         self._registries = registries
         self._reference = reference.normalised()
         self._told = told
+        self._before_last = before_last
         self._before = 0
 
     def has(self, digest: str, size: int) -> bool:
@@ -124,8 +134,9 @@ class Pusher:
             try:
                 if failures and _has(repository, blob.digest, blob.size):  # the answer was lost, not the blob
                     return
-                upload = _resumed(repository, upload) if upload and failures else upload or _begun(repository)
+                upload = self._resumed(repository, upload) if upload and failures else upload or _begun(repository)
                 self._send_rest(repository, blob, upload)
+                self._before_last()
                 _finish(repository, blob, upload)
                 return
             except (_Lost, requests.RequestException) as error:
@@ -145,9 +156,16 @@ class Pusher:
                 "Content-Type": "application/octet-stream",
                 "Content-Range": f"{start}-{start + size - 1}",
             }
-            answer = _request(repository, "patch", upload.address, data=piece, headers=headers)
+            answer = _request(repository, "patch", upload.address, data=piece, headers=headers, timeout=_patience(size))
             _follow(repository, upload, answer, start + size)
             self.sent += upload.at - start
+
+    def _resumed(self, repository: Any, upload: _Upload) -> _Upload:
+        """Ask how much has arrived; of the piece that broke off, some may have."""
+        known = upload.at
+        _follow(repository, upload, _request(repository, "get", upload.address), 0)
+        self.sent += max(0, upload.at - known)
+        return upload
 
     def _count(self, start: int, done: int) -> None:
         self._told(self._before + start + done)
@@ -199,17 +217,16 @@ def _begun(repository: Any) -> _Upload:
     return upload
 
 
-def _resumed(repository: Any, upload: _Upload) -> _Upload:
-    """Ask how much has arrived."""
-    _follow(repository, upload, _request(repository, "get", upload.address), 0)
-    return upload
-
-
 def _finish(repository: Any, blob: Blob, upload: _Upload) -> None:
     """Have the registry compare the digest, and put the blob in its place, which may mean to copy it."""
     address = f"{upload.address}{'&' if urlsplit(upload.address).query else '?'}{urlencode({'digest': blob.digest})}"
     headers = {"Content-Type": "application/octet-stream"}
-    _request(repository, "put", address, data=b"", headers=headers, timeout=TIMEOUT + blob.size / _SLOWEST)
+    _request(repository, "put", address, data=b"", headers=headers, timeout=_patience(blob.size))
+
+
+def _patience(size: int) -> tuple[float, float]:
+    """Seconds to connect, and to wait for the answer about so many bytes."""
+    return TIMEOUT, TIMEOUT + size / _SLOWEST
 
 
 def _request(repository: Any, method: str, address: str, **content: Any) -> requests.Response:

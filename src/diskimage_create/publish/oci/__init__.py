@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from diskimage_create.errors import RemoteError
 from diskimage_create.publish import archives
@@ -20,7 +20,6 @@ from diskimage_create.references import Reference
 from diskimage_create.references import parse as parse_reference
 from diskimage_create.registries import Manifest, NotFound, Registries
 from diskimage_create.registries.pushing import Pusher
-from diskimage_create.workspace import workspace
 
 #: Times that an index is written, when others write to it at the same time
 _ATTEMPTS = 5
@@ -32,6 +31,8 @@ class Registry:
 
     text: str
     reference: Reference
+    verifies: ClassVar[bool] = True
+    """The image is sent while its digest is worked out; it has no name there before that is done."""
 
     def __str__(self) -> str:
         return self.text
@@ -56,7 +57,9 @@ class Registry:
             there = tag.image(source.architecture)
             same = there is not None and is_of(there.data, source, form)
             total = 0
-            pusher = Pusher(registries, self.reference, lambda done: options.progress(self.text, done, total))
+            pusher = Pusher(
+                registries, self.reference, lambda done: options.progress(self.text, done, total), source.verified
+            )
             if there and same and all(pusher.has(digest, size) for digest, size in there.blobs.items()):
                 return self._receipt(Status.PRESENT, there.digest)
             if tag.is_foreign(source.architecture) and not same and not options.force:
@@ -66,6 +69,7 @@ class Registry:
             total = sum(blob.size for blob in content.blobs)
             for blob in content.blobs:
                 pusher.blob(blob)
+            source.verified()
             tag.give(content, pusher)
             _verify(registries, self.reference, content, pusher)
         return self._receipt(Status.PUBLISHED, content.digest, pusher.sent)
@@ -179,6 +183,8 @@ def _form(source: Source, options: Options) -> Form:
 def _content(source: Source, form: Form, options: Options, stack: ExitStack) -> Content:
     if form is Form.ARTIFACT:
         return artifact(source)
+    from diskimage_create.workspace import workspace
+
     return container_image(source, options.compression, stack.enter_context(workspace()).out)
 
 
