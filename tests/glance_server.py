@@ -111,7 +111,7 @@ class Glance:
 
 @contextmanager
 def glance(directory: Path, methods: str = "[glance-direct,web-download]") -> Iterator[Glance]:
-    """A Glance that stores below a directory.
+    """A Glance that stores below a directory. It does one thing at a time: SQLite refuses writers beside each other.
 
     :param methods: the import methods that it offers; ``[]`` for none
     """
@@ -126,7 +126,7 @@ def glance(directory: Path, methods: str = "[glance-direct,web-download]") -> It
     migrate = [scripts / "glance-manage", "--config-file", configuration, "db_sync"]
     subprocess.run(migrate, check=True, capture_output=True)
     command = [
-        *(scripts / "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "8"),
+        *(scripts / "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1", "--threads", "1"),
         *("--timeout", "600", "--graceful-timeout", "1", "--no-control-socket", "glance_app:application"),
     ]
     environment = {**os.environ, "OS_GLANCE_CONFIG_DIR": str(directory), "PYTHONPATH": str(Path(__file__).parent)}

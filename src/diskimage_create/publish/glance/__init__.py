@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from diskimage_create.errors import InputError, RemoteError
 from diskimage_create.publish.glance import describe, publisher, rotation
-from diskimage_create.publish.glance.service import UNFINISHED, Image, Service, connect, moment, translated
+from diskimage_create.publish.glance.service import (
+    UNFINISHED,
+    Image,
+    Missing,
+    Service,
+    connect,
+    is_imported,
+    moment,
+    translated,
+)
 from diskimage_create.publish.glance.upload import Upload, digest
 from diskimage_create.publish.model import Options, Receipt, Status
 from diskimage_create.publish.source import Source
@@ -94,12 +103,23 @@ class _Publishing:
     def _there(self) -> Image | None:
         """This very image, if it is in Glance; what a killed run left of it is removed."""
         found = None
-        for image in rotation.named(self.service, self.name):
+        for image in map(self._imported, rotation.named(self.service, self.name)):
             if image["status"] in UNFINISHED:
                 self._clear(image)
             elif self._may_be_this(image) and found is None and self._is_intact(image):
                 found = image
         return found and self._settled(found)
+
+    def _imported(self, image: Image) -> Image:
+        """The image when Glance has imported it: that goes on when the publisher is killed."""
+        if not is_imported(image):
+            return image
+        try:
+            return self.service.wait(image)
+        except Missing:
+            return {**image, "status": "deleted"}
+        except RemoteError:
+            return self.service.image(image["id"])
 
     def _may_be_this(self, image: Image) -> bool:
         return bool(image["status"] == "active" and image[describe.SHA256] == self.source.sha256)
@@ -156,9 +176,7 @@ class _Publishing:
         fixed = ("disk_format", "container_format")  # which Glance lets nobody change in an active image
         attributes = describe.attributes(self.source, self.options.glance)
         wanted = {name: value for name, value in attributes.items() if name not in fixed}
-        if self.service.change(image, wanted, obsolete=(describe.PUBLISHER,)):
-            return self.service.image(image["id"])
-        return image
+        return self.service.change(image, wanted, obsolete=(describe.PUBLISHER,))
 
 
 def _digest_of(image: Image) -> str:

@@ -107,17 +107,19 @@ class Service:
         made: Image = self.ask("POST", "/images", json=dict(attributes))
         return made
 
-    def change(self, image: Image, wanted: Mapping[str, Any], obsolete: Sequence[str] = ()) -> bool:
-        """Set what differs, and remove what is obsolete; whether there was anything to do."""
+    def change(self, image: Image, wanted: Mapping[str, Any], obsolete: Sequence[str] = ()) -> Image:
+        """Set what differs, and remove what is obsolete; the image as it is then."""
         operations = [
             {"op": "replace" if name in image else "add", "path": f"/{_pointer(name)}", "value": value}
             for name, value in wanted.items()
             if image.get(name) != value
         ]
         operations += [{"op": "remove", "path": f"/{_pointer(name)}"} for name in obsolete if name in image]
-        if operations:
-            self.ask("PATCH", f"/images/{image['id']}", json=operations, headers={"Content-Type": _PATCH})
-        return bool(operations)
+        if not operations:
+            return image
+        headers = {"Content-Type": _PATCH}
+        changed: Image = self.ask("PATCH", f"/images/{image['id']}", json=operations, headers=headers)
+        return changed
 
     def delete(self, image: Image) -> bool:
         """Remove an image; False where it is in use, protected, or not ours to remove. Gone already is as good.
@@ -159,11 +161,9 @@ class Service:
         deadline, seconds = time.monotonic() + _PATIENCE_SECONDS, 0.05
         while time.monotonic() < deadline:
             found = self.image(image["id"])
-            # The task writes its own state of the image back when it ends: before, tags of ours would be lost.
-            busy = _TASK in found or found.get("os_glance_importing_to_stores")
-            if found["status"] == "active" and not busy:
+            if found["status"] == "active" and not is_imported(found):
                 return found
-            failed = found.get("os_glance_failed_import") and not busy
+            failed = found.get("os_glance_failed_import") and not is_imported(found)
             if failed or found["status"] not in {*UNFINISHED, "active"}:
                 raise RemoteError(f"Glance could not import the image: {self._why(found)}")
             pause(seconds)
@@ -190,6 +190,14 @@ class Refused(RemoteError):
 
 class Missing(Refused):
     """There is no such thing, or not for us."""
+
+
+def is_imported(image: Image) -> bool:
+    """Whether a task imports the image right now.
+
+    It writes its own state of the image back when it ends, even after the image is active: tags of ours would be lost.
+    """
+    return bool(_TASK in image or image.get("os_glance_importing_to_stores"))
 
 
 def age(image: Image) -> tuple[datetime, str]:

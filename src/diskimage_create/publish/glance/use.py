@@ -40,16 +40,16 @@ def users_of(connection: Connection, image: str) -> str:
 
 
 def _ask(connection: Connection, users: _Users, image: str) -> str:
-    from keystoneauth1.exceptions import CatalogException, ClientException, DiscoveryFailure
-    from openstack.exceptions import NotSupported
+    from keystoneauth1.exceptions import CatalogException, ClientException
+    from openstack.exceptions import ConfigException, SDKException
 
     try:
         answer = _get(connection, users, {users.filter: image, **users.everyone})
         if answer.status_code == 403 and users.everyone:
             answer = _get(connection, users, {users.filter: image})
-    except (CatalogException, DiscoveryFailure, NotSupported):
+    except (CatalogException, ConfigException):  # there is none, or clouds.yaml says so
         return ""
-    except ClientException:
+    except (ClientException, SDKException):
         return f"{users.service} cannot be asked who uses it"
     if answer.status_code >= 500:
         return f"{users.service} cannot tell who uses it (it answers {answer.status_code})"
