@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from diskimage_create import record
 from diskimage_create.digests import sha256
 from diskimage_create.publish import source
 from publishing import record_beside
@@ -23,15 +24,16 @@ def image(directory: Path, seed: int = 0, kilobytes: int = 256, name: str = "amp
     raw.write_bytes(random.Random(seed).randbytes(kilobytes * 1000 // 512 * 512))
     subprocess.run(["qemu-img", "convert", "-q", "-O", path.suffix[1:], raw, path], check=True)
     raw.unlink()
-    described = {"profile": "amphora", "arch": "amd64", "os": "debian-minimal", "release": "trixie", "size_gib": 5}
     expectation = {"distribution": "debian", "release": "trixie", "size_gib": 5, "elements": ["block-device-mbr"]}
     record_beside(
         path,
         path.suffix[1:],
-        image={**described, **said},
         started=f"2026-01-02T03:04:{seed % 60:02}+00:00",
         expectation={**expectation, **{name: value for name, value in said.items() if name in expectation}},
     )
+    beside = record.path_for(path)
+    made = record.read(beside)
+    record.write(beside, {**made, "image": {**made["image"], **said}})
     path.with_name(f"{name}.sha256").write_text(f"{sha256(path)}  {name}\n")
     return path
 

@@ -83,13 +83,21 @@ class _Publishing:
         there = None if self.options.force else there
         image, sent = (there, 0) if there else (self._upload(), self.source.bytes)
         tags = describe.tags(self.source, self.options.glance)
-        holder = rotation.take_over(self.service, image, tags)
+        image, holder = self._tagged(image, tags)
         retired = rotation.retire(self.service, holder, tags, self.options.keep_last, self.options.say)
-        if holder.get(describe.SHA256) == self.source.sha256:
-            image = holder  # a copy, which somebody else published at the same time; ours has retired
         status = Status.PRESENT if there else Status.PUBLISHED
         done = self._summary(image, holder, tags, retired)
         return Receipt(self.what, status, image["id"], _digest_of(image), sent, message=done)
+
+    def _tagged(self, image: Image, tags: tuple[str, ...]) -> tuple[Image, Image]:
+        """This image, or a copy that somebody else has published at the same time; and the one that has the tags."""
+        try:
+            holder = rotation.take_over(self.service, image, tags)
+        except Missing:  # the copy's publisher has removed ours
+            if (copy := self._there()) is None:
+                raise
+            image, holder = copy, rotation.take_over(self.service, copy, tags)
+        return (holder if holder.get(describe.SHA256) == self.source.sha256 else image), holder
 
     def _summary(self, image: Image, holder: Image, tags: tuple[str, ...], retired: int) -> str:
         said = []

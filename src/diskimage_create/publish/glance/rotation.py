@@ -19,6 +19,7 @@ def take_over(service: Service, image: Image, tags: Sequence[str]) -> Image:
     """Give tags to an image that is active and verified, then take them from older ones.
 
     :returns: the image that has the tags now: a newer one, where somebody else has published at the same time
+    :raises Missing: it was removed: somebody else has published a copy at the same time
     """
     newest = image
     for tag in tags:
@@ -47,14 +48,15 @@ def _untag(service: Service, image: Image, tag: str) -> None:
 
 
 def retire(service: Service, image: Image, tags: Sequence[str], keep_last: int | None, say: Say) -> int:
-    """Remove copies of this image, and all but so many of its name that we have published. None has a tag.
+    """Remove older copies of images, and all but so many of this name that we have published. None has a tag.
 
     :param image: the one that has the tags now
     :returns: how many were removed
     """
     ours = [other for other in named(service, image["name"]) if _is_of(other, image) and other["status"] == "active"]
     older = [other for other in ours if age(other) < age(image) and not set(tags) & set(other["tags"])]
-    copies = [other for other in older if other[describe.SHA256] == image.get(describe.SHA256)]
+    newest = {other[describe.SHA256]: other["id"] for other in reversed(ours)}
+    copies = [other for other in older if newest[other[describe.SHA256]] != other["id"]]
     others = [other for other in older if other not in copies]
     kept = len(others) if keep_last is None else max(0, keep_last - 1)
     return sum(_remove(service, other, say) for other in [*reversed(others[kept:]), *reversed(copies)])
