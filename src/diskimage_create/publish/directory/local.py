@@ -116,8 +116,8 @@ class Directory:
         (self.path / name).unlink(missing_ok=True)
 
     def url(self, name: str) -> str:
-        """How to fetch a file."""
-        return (self.path / name).absolute().as_uri()
+        """Where a file is."""
+        return str(self.path / name)
 
 
 def _chunks(source: Path | bytes) -> Iterator[tuple[int, bytes]]:
