@@ -165,7 +165,7 @@ def test_no_such_place(tmp_path: Path, place: str) -> None:
 
 
 def test_a_password_in_a_url() -> None:
-    with pytest.raises(ValueError, match="password") as raised:
+    with pytest.raises(InputError, match="password") as raised:
         parse("sftp://user:s3cret@example.com/images/")
     assert "s3cret" not in str(raised.value)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from diskimage_create.digests import sha256
-from diskimage_create.errors import RemoteError
+from diskimage_create.errors import InputError, Problem, RemoteError
 from diskimage_create.publish.directory import index
 from diskimage_create.publish.directory.local import Directory
 from diskimage_create.publish.directory.remote import Remote
@@ -25,11 +25,13 @@ _ATTEMPTS = 20
 def parse(text: str) -> Destination:
     """``DIRECTORY/``, or a URL.
 
-    :raises ValueError: there is a password in the URL
+    :raises InputError: there is a password in the URL; it is not told
     """
     parts = urlsplit(text) if "://" in text else None
     if parts and parts.password:
-        raise ValueError("a password has no place in a URL: others see it; use a key, or the protocol's own settings")
+        where = f"{parts.scheme}://{parts.hostname}{parts.path}"
+        hint = "use a key, or the protocol's own settings"
+        raise InputError([Problem("a password has no place in a URL, where others see it", where, hint)])
     return Destination(text)
 
 

@@ -17,8 +17,9 @@ from diskimage_create.errors import DiskImageError, HostError, InputError, Probl
 from diskimage_create.files import TEMPORARY
 
 _CHUNK_BYTES = 1 << 20
-#: Parts in which objects are sent; S3 takes 10,000 of them
-_PART_BYTES = 16 << 20
+#: Parts in which objects are sent, where so many are enough: S3 takes 10,000 of them. Some of them are in our memory.
+_PART_BYTES = 8 << 20
+_MOST_PARTS = 9_000
 #: Protocols of object stores
 _STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"})
 #: What fsspec is told besides the user's own settings (its configuration files and environment)
@@ -127,7 +128,8 @@ class Remote:
             raise RemoteError(f"{name} has {there} bytes there instead of {size}")
 
     def _send(self, path: str, source: Path, progress: Callable[[int], None]) -> None:
-        target = self._fs.open(path, "wb", block_size=_PART_BYTES)
+        part = max(_PART_BYTES, source.stat().st_size // _MOST_PARTS)
+        target = self._fs.open(path, "wb", block_size=part)
         try:
             done = 0
             with source.open("rb") as file:
