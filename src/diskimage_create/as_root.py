@@ -22,7 +22,8 @@ def ask(module: str, request: Mapping[str, Any]) -> Any:
     :raises InputError: as it was raised there
     :raises HostError: as it was raised there, or sudo refused
     """
-    command = process.privileged([sys.executable, "-m", module])
+    # -P: whoever downloads images into a directory may have got a json.py there too.
+    command = process.privileged([sys.executable, "-P", "-m", module])
     try:
         reply = json.loads(process.run(command, input=json.dumps(request)).stdout)
     except CommandFailed as error:

@@ -27,6 +27,8 @@ from diskimage_create.places import Place
 ELEMENT_LIST = "the element list"
 #: The elements that come with this project.
 OURS = Path(__file__).parent / "elements"
+#: Tests that an element brings for images that are made of it: no image's content depends on them
+CHECKS_DIRECTORY = "checks"
 
 
 @cache
@@ -171,16 +173,21 @@ def _missing(name: str, asked_by: str, available: Mapping[str, Element]) -> Prob
 
 @once
 def files(directory: Path) -> tuple[ElementFile, ...]:
-    """Everything below an element's directory, but Python's caches.
+    """Everything below an element's directory, but Python's caches and its checks of images.
 
     Directly in there diskimage-builder follows symbolic links, to hooks as well as to lists of packages.
     """
     # A walk that begins at a link follows that one, and none below.
-    linked = [entry.path for entry in os.scandir(directory) if entry.is_symlink() and entry.is_dir()]
+    linked = [
+        entry.path
+        for entry in os.scandir(directory)
+        if entry.is_symlink() and entry.is_dir() and entry.name != CHECKS_DIRECTORY
+    ]
     found = []
     for top in (str(directory), *linked):
         for root, directories, names in os.walk(top):
-            directories[:] = sorted(name for name in directories if name != "__pycache__")
+            unread = {"__pycache__", CHECKS_DIRECTORY} if root == str(directory) else {"__pycache__"}
+            directories[:] = sorted(name for name in directories if name not in unread)
             for name in (*directories, *names):
                 path = os.path.join(root, name)
                 found.append(_file(path, os.path.relpath(path, directory)))

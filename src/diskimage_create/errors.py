@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diskimage_create.model import Report
 
 
 class DiskImageError(Exception):
@@ -75,9 +79,14 @@ class BuildError(DiskImageError):
 
 
 class ImageRejected(DiskImageError):
-    """The image was built, but failed validation."""
+    """The image was built, but failed validation, or its boot test."""
 
     exit_code = 5
+
+    def __init__(self, message: str, hint: str | None = None, reports: Sequence[Report] = ()) -> None:
+        super().__init__(message, hint)
+        self.reports = tuple(reports)
+        """What was found, the failure last"""
 
 
 class RemoteError(DiskImageError):

@@ -40,7 +40,7 @@ def _is_special(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
-def write(path: str | Path, text: str, where: str = "--output", *, private: bool = False) -> None:
+def write(path: str | Path, text: str | bytes, where: str = "--output", *, private: bool = False) -> None:
     """Write a file under a name of its own, and rename it when it is complete.
 
     A link stays one: what it leads to is replaced. Pipes and devices are written to.
@@ -53,13 +53,11 @@ def write(path: str | Path, text: str, where: str = "--output", *, private: bool
     temporary = ""
     try:
         if _is_special(Path(path)):
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).write_bytes(_encoded(text))
             return
-        with tempfile.NamedTemporaryFile(
-            "w", dir=target.parent, prefix=TEMPORARY, delete=False, encoding="utf-8"
-        ) as file:
+        with tempfile.NamedTemporaryFile("wb", dir=target.parent, prefix=TEMPORARY, delete=False) as file:
             temporary = file.name
-            file.write(text)
+            file.write(_encoded(text))
         if not private:  # as which it was made
             mask = os.umask(0o022)
             os.umask(mask)
@@ -72,6 +70,10 @@ def write(path: str | Path, text: str, where: str = "--output", *, private: bool
         if not isinstance(error, OSError):
             raise
         raise _unwritable(path, error.errno, where) from None
+
+
+def _encoded(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def backup_of(path: Path) -> Path:
@@ -100,7 +102,9 @@ def keep(path: Path, where: str = "--output") -> Path | None:
     return backup
 
 
-def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str] = (), where: str = "--output") -> None:
+def write_all(
+    directory: Path, texts: Mapping[str, str | bytes], obsolete: Iterable[str] = (), where: str = "--output"
+) -> None:
     """Write files of a directory: all of them, or none.
 
     They are complete, under names of their own, before the first one gets its name.
@@ -118,7 +122,7 @@ def write_all(directory: Path, texts: Mapping[str, str], obsolete: Iterable[str]
             raise IsADirectoryError(0, f"{taken[0]} is a directory")
         with tempfile.TemporaryDirectory(dir=directory, prefix=TEMPORARY) as temporary:
             for name, text in texts.items():
-                (Path(temporary) / name).write_text(text, encoding="utf-8")
+                (Path(temporary) / name).write_bytes(_encoded(text))
             for name in texts:
                 os.replace(Path(temporary) / name, directory / name)
             for name in obsolete:

@@ -56,7 +56,7 @@ def finish(
     with tracker.step("prove", "boot"):
         proof = prove(finished)
     if proof and not proof.ok:
-        raise _rejected(view, plan, work, proof, keep_failed)
+        raise _rejected(view, plan, work, proof, keep_failed, before=finished[0].report)
     return [replace(image, proof=proof) for image in finished]
 
 
@@ -73,9 +73,10 @@ def _checked(
     """Make the images, and look at them."""
     spec = plan.spec
     targets = {kind: work.partial_file(spec.path_of(kind)) for kind in spec.types}
+    without = replace(expected, suites=())
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Reading all content and compressing it do not wait for each other.
-        looking = pool.submit(validate.validate_view, view, expected, deep=True) if check else None
+        looking = pool.submit(validate.validate_view, view, without, validate.How(deep=True)) if check else None
         for kind, target in targets.items():
             with tracker.step("convert", kind):
                 convert(view.path, kind, target, spec, view.tree)
@@ -83,12 +84,17 @@ def _checked(
             return [Finished(kind, target, None) for kind, target in targets.items()]
         with tracker.step("validate", "content"):
             content = looking.result()
+    if expected.suites:
+        with tracker.step("validate", "element-checks"):
+            content = content.amended(
+                validate.validate_view(view, expected, validate.How(selection=validate.OF_ELEMENTS))
+            )
     if not content.ok:
         raise _rejected(view, plan, work, content, keep_failed)
     finished = []
     for kind, target in targets.items():
         with tracker.step("validate", kind):
-            report = _final_report(target, spec.path_of(kind), expected, content)
+            report = _final_report(target, spec.path_of(kind), without, content)
         if not report.ok:
             raise _rejected(view, plan, work, report, keep_failed)
         finished.append(Finished(kind, target, report))
@@ -96,16 +102,29 @@ def _checked(
 
 
 def _final_report(partial: Path, final: Path, expected: Expectation, content: Report) -> Report:
-    """The checks of the finished file, completed by those that need all content and ran on the raw image."""
+    """The checks of the finished file, completed by those of all content and of elements: they ran on the raw image."""
     report = validate.validate(partial, expected)
     deep = {finding.id: finding for finding in content.findings}
-    findings = tuple(
+    findings = [
         deep.get(finding.id, finding) if finding.status is Status.SKIP else finding for finding in report.findings
-    )
-    return Report(final, findings, report.seconds + content.seconds)
+    ]
+    findings += [finding for finding in content.findings if validate.is_of_element(finding)]
+    return Report(final, tuple(findings), report.seconds + content.seconds)
 
 
-def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report, keep_failed: bool) -> ImageRejected:
+def _rejected(
+    view: ImageView,
+    plan: BuildPlan,
+    work: Workspace,
+    report: Report,
+    keep_failed: bool,
+    *,
+    before: Report | None = None,
+) -> ImageRejected:
+    """The error, which carries what was found.
+
+    :param before: what was found good before
+    """
     hint = "--keep-failed keeps the image for a look"
     if keep_failed:
         image_type = plan.spec.types[0]
@@ -118,4 +137,4 @@ def _rejected(view: ImageView, plan: BuildPlan, work: Workspace, report: Report,
             hint = f"the image is kept as {kept}"
         except (DiskImageError, OSError, Unavailable) as error:  # why it was rejected matters more
             hint = f"the image could not be kept: {error}"
-    return ImageRejected(report.why(), hint)
+    return ImageRejected(report.why(), hint, [before, report] if before else [report])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -252,6 +252,8 @@ class Finding:
     status: Status
     message: str
     seconds: float = 0.0
+    severity: Severity = Severity.ERROR
+    """What a problem means that the check finds"""
 
     def as_json(self) -> dict[str, Any]:
         """The finding as ``validate --format json`` prints it."""
@@ -261,7 +263,72 @@ class Finding:
             "status": self.status.value,
             "message": self.message,
             "seconds": round(self.seconds, 3),
+            "severity": self.severity.value,
         }
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tests for pytest-testinfra that say something of an image."""
+
+    owner: str
+    """The element that brings them, or the name of their directory"""
+    path: Path
+    element: bool
+    """Whether they are run for images with this element only"""
+
+
+@dataclass(frozen=True)
+class SizedPackage:
+    """An installed package."""
+
+    name: str
+    version: str
+    architecture: str
+    bytes: int | None
+    """Installed, as its maker says; None where that is not known"""
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """A file, and the bytes of its content."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """A directory or file of a tree that is shown in part."""
+
+    name: str
+    """The last part of it; empty for what is put together"""
+    parent: int
+    """Its place in the list; -1 for the top"""
+    bytes: int
+    """Of it and all below it"""
+    files: int
+    kind: str
+    """``directory``, ``file``, or ``rest``: what is too small to be named"""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an image holds."""
+
+    kind: str
+    """Type of the image"""
+    file_bytes: int
+    """Of the image file"""
+    disk_bytes: int | None
+    """As a machine sees the disk; None where it is none"""
+    system: str
+    """What the image calls itself; empty where it does not"""
+    packages: tuple[SizedPackage, ...]
+    tree: tuple[Node, ...]
+    """Parents before their children"""
+    largest: tuple[Heavy, ...]
+    """Files, largest first"""
 
 
 @dataclass(frozen=True)
@@ -290,6 +357,8 @@ class Expectation:
     """SHA-256 (hex) of the DER form of CA certificates that the host lent to the build."""
     ca_certificates: tuple[str, ...] = ()
     """The same of those that the image trusts for good because the user asked for it."""
+    suites: tuple[Suite, ...] = ()
+    """Tests that are to be run in the image; a record does not tell of them."""
 
 
 @dataclass(frozen=True)
@@ -299,6 +368,8 @@ class Report:
     image: Path
     findings: tuple[Finding, ...]
     seconds: float
+    content: Content | None = field(default=None, kw_only=True, compare=False)
+    """Where it was asked for"""
 
     @property
     def ok(self) -> bool:
@@ -309,6 +380,12 @@ class Report:
     def failed(self) -> tuple[Finding, ...]:
         """Those that make the image a bad one."""
         return tuple(finding for finding in self.findings if finding.status is Status.FAIL)
+
+    def amended(self, other: Report) -> Report:
+        """With the findings of another report of the image, which stand in for those of the same checks."""
+        newer = {finding.id: finding for finding in other.findings}
+        findings = [newer.pop(finding.id, finding) for finding in self.findings]
+        return replace(self, findings=(*findings, *newer.values()), seconds=self.seconds + other.seconds)
 
     def why(self) -> str:
         """What failed, for an error."""

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,18 @@ EXPORT_GRACE_SECONDS = 10.0
 _HARMLESS = ("nodev", "nosuid", "noexec")
 
 # Replaying a journal writes, even on a read-only mount: each file system has its own way to say no.
-_NO_REPLAY = {"ext2": "noload", "ext3": "noload", "ext4": "noload", "xfs": "norecovery"}
+_NO_REPLAY = {
+    "ext2": "noload",
+    "ext3": "noload",
+    "ext4": "noload",
+    "xfs": "norecovery,nouuid",  # the second: a copy of a mounted file system is none to XFS
+    "btrfs": "rescue=nologreplay",
+}
+
+# What shows files through FUSE, each as long as it runs.
+_FUSE_DAEMONS = frozenset({"qemu-storage-daemon", "fuse2fs", "squashfuse", "guestmount"})
+# How often to look whether one of them has mounted, in seconds.
+_EVERY_SECONDS = 0.005
 
 
 def read_only_options(fstype: str | None, *, offset: int = 0, size: int | None = None) -> tuple[str, ...]:
@@ -80,6 +91,16 @@ def mounted(source: Path, target: Path, *, fstype: str | None = None, options: S
         yield target
 
 
+def executable(tree: Path) -> list[str]:
+    """What to put before a command of root's, so that it can execute programs of a tree that is mounted read-only.
+
+    The mount that allows it is the command's own, and ends with it: to all others nothing changes.
+    """
+    script = 'mount -o "$1" -- "$2" "$2" && shift 2 && exec "$@"'
+    options = "rbind,ro,nodev,nosuid,exec"
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", options, str(tree)]
+
+
 @contextmanager
 def exported(image: Path, mountpoint: Path, *, driver: str, offset: int = 0, size: int | None = None) -> Iterator[Path]:
     """Show the content of a disk image as a plain file, without converting it; yields that file.
@@ -113,6 +134,38 @@ def exported(image: Path, mountpoint: Path, *, driver: str, offset: int = 0, siz
         yield mountpoint
 
 
+@contextmanager
+def served(
+    argv: Sequence[str | Path], mountpoint: Path, *, log: Path, seconds: float, env: Mapping[str, str] | None = None
+) -> Iterator[process.Beside]:
+    """Have a program that stays in the foreground show files through FUSE; it ends with the block, and with us.
+
+    :param mountpoint: an existing directory
+    :param log: gets what it prints
+    :param seconds: how long it may take until the files are there
+    :raises CommandFailed: it ended, or took longer; with what it printed
+    """
+    mountpoint = mountpoint.resolve()
+    with process.beside(argv, log, env) as daemon, afterwards(lambda: _end_serving(daemon, mountpoint)):
+        end = time.monotonic() + seconds
+        while not is_mount_point(mountpoint):
+            if (status := daemon.exit_status()) is not None or time.monotonic() > end:
+                printed = log.read_text(errors="replace").strip()
+                reason = printed if status is not None else f"no answer within {seconds:.0f} s\n{printed}"
+                raise CommandFailed([str(arg) for arg in argv], status or -signal.SIGKILL, reason.strip())
+            time.sleep(_EVERY_SECONDS)
+        yield daemon
+
+
+def _end_serving(daemon: process.Beside, mountpoint: Path) -> None:
+    """Unmount, and give the daemon time to clean up behind itself: whoever started it kills it then."""
+    if is_mount_point(mountpoint):
+        _unmount_for_good(str(mountpoint))
+    end = time.monotonic() + EXPORT_GRACE_SECONDS
+    while daemon.exit_status() is None and time.monotonic() < end:
+        time.sleep(_EVERY_SECONDS)
+
+
 def sweep(directory: Path) -> list[str]:
     """Unmount everything mounted below ``directory``, detach the loop devices of files in it, end its exports.
 
@@ -123,8 +176,9 @@ def sweep(directory: Path) -> list[str]:
     done = []
     # First, and until there is none: one that is just starting forks, and mounts what was not there before.
     while pids := _exporters(below):
-        _privileged(["kill", "-KILL", *map(str, pids)], expect=(0, 1))
-        done += [f"ended qemu-storage-daemon {pid}" for pid in pids]
+        for pid, program in pids.items():
+            _kill(pid)
+            done.append(f"ended {program} {pid}")
     # The table lists mounts in the order they were made: the last one is on top.
     for target in reversed([point for point in _mount_points() if point.startswith(below)]):
         done.append(_unmount_for_good(target))
@@ -137,18 +191,28 @@ def sweep(directory: Path) -> list[str]:
     return done
 
 
-def _exporters(below: str) -> list[int]:
-    """The daemons that show something below a directory: they outlive an unmount, and who started them."""
-    found = []
+def _exporters(below: str) -> dict[int, str]:
+    """The daemons that show something below a directory: some outlive an unmount, and who started them."""
+    found = {}
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             program, *arguments = os.fsdecode(entry.read_bytes()).split("\0")
         except OSError:  # ended while we looked
             continue
-        # The name of the pid file: as an argument of its own, it stands there as it is.
-        if Path(program).name == "qemu-storage-daemon" and any(text.startswith(below) for text in arguments):
-            found.append(int(entry.parts[2]))
+        # The name of the pid file, or of the mount point: as an argument of its own, it stands there as it is.
+        name = Path(program).name
+        if name in _FUSE_DAEMONS and any(text.startswith(below) for text in arguments):
+            found[int(entry.parts[2])] = name
     return found
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError:  # sudo's
+        _privileged(["kill", "-KILL", str(pid)], expect=(0, 1))
 
 
 def is_mount_point(path: Path) -> bool:
@@ -181,17 +245,31 @@ def _end_export(pidfile: Path, mountpoint: Path) -> None:
             time.sleep(0.002)
         if not is_mount_point(mountpoint):
             return
-        _privileged(["umount", "--", mountpoint], expect=range(256))
+        if process.is_root():
+            _privileged(["umount", "--", mountpoint], expect=range(256))
+        else:
+            _unmount_own(str(mountpoint))
     raise HostError(f"{mountpoint} is still mounted", hint=f"umount {mountpoint}")
 
 
 def _unmount_for_good(target: str) -> str:
+    if not process.is_root() and _unmount_own(target):
+        return f"unmounted {target}"
     try:
         _privileged(["umount", "--", target])
     except CommandFailed as busy:
         _privileged(["umount", "--lazy", "--", target])
         return f"unmounted {target} lazily, it was in use: {busy.output.strip()}"
     return f"unmounted {target}"
+
+
+def _unmount_own(target: str) -> bool:
+    """Whether a user could unmount it without being root: FUSE lets whoever mounted."""
+    program = next((name for name in ("fusermount3", "fusermount") if process.which(name)), None)
+    if program is None:
+        return False
+    # Lazily: what a killed process had open there would keep it busy for ever.
+    return process.run([program, "-u", "-z", target], expect=range(256)).returncode == 0
 
 
 def _mount_points() -> list[str]:

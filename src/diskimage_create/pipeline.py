@@ -31,10 +31,21 @@ from diskimage_create.errors import BuildError, DiskImageError, HostError, Image
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
 from diskimage_create.inputs import fingerprint, merged
-from diskimage_create.model import IMAGE, Artifact, BuildPlan, Expectation, ImageSpec, PhaseTiming, RemoteInput, Report
+from diskimage_create.model import (
+    IMAGE,
+    Artifact,
+    BuildPlan,
+    Expectation,
+    ImageSpec,
+    PhaseTiming,
+    RemoteInput,
+    Report,
+    Suite,
+)
 from diskimage_create.progress import Display, Tracker, load_history, save_history
 from diskimage_create.references import go_name
 from diskimage_create.store import Entry, Store, link, reuse, stages
+from diskimage_create.validate import suites
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.inventory import package_versions
 from diskimage_create.workspace import Workspace, workspace
@@ -165,13 +176,34 @@ def _reuse(job: _Job, stored: Entry) -> list[_Result]:
             all_of_it = record.first(each.artifact, artifacts)
             data = record.reused(each.record, all_of_it, stored.created, started, seconds)
             results.append(replace(each, record=data))
+        if job.options.validate:
+            results = _checked_again(job, results)
         if job.options.prove and not all((each.record.get("boot") or {}).get("ok") for each in results):
             proof = _prove(job, {each.artifact.type: each.path for each in results if each.path})
             if not proof.ok:
-                raise ImageRejected(proof.why(), "--refresh builds the image again")
+                raise ImageRejected(proof.why(), "--refresh builds the image again", [proof])
             results = [replace(each, record=record.proved(each.record, proof)) for each in results]
         _give_names(work, results)
     return results
+
+
+def _checked_again(job: _Job, results: list[_Result]) -> list[_Result]:
+    """Run the checks of elements that have changed since the image was stored; its content does not depend on them.
+
+    :raises ImageRejected: it is not what they ask for
+    """
+    tests, checked = _suites(job.plan), []
+    digest = suites.digest(tests)
+    for each in results:
+        if each.path and each.record["validation"] and each.record.get("element_checks") != digest:
+            job.say("the elements' own checks have changed since it was stored: they are run again")
+            expected = replace(validate.from_json(each.record["expectation"]), suites=tests)
+            report = validate.validate(each.path, expected, validate.How(selection=validate.OF_ELEMENTS))
+            if not report.ok:
+                raise ImageRejected(report.why(), "--refresh builds the image again")
+            each = replace(each, record=record.checked(each.record, report.findings, digest))
+        checked.append(each)
+    return checked
 
 
 def _taken(stored: Entry, kind: str, spec: ImageSpec, work: Workspace) -> _Result:
@@ -222,6 +254,7 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
                     packages=packages,
                     timings=[*tracker.timings, total],
                     expectation=validate.to_json(expected),
+                    element_checks=suites.digest(expected.suites) if check else None,
                     tools=tools,
                     started=started,
                 ),
@@ -334,8 +367,13 @@ def _expectation(plan: BuildPlan, host: HostFacts) -> Expectation:
             **builds.lent(plan, host),
             **{name: line for name, line in marks(lent).items() if line not in kept},
         },
+        suites=_suites(plan),
         lent_certificates=tuple(each for each in fingerprints(lent) if each not in expected.ca_certificates),
     )
+
+
+def _suites(plan: BuildPlan) -> tuple[Suite, ...]:
+    return suites.of_elements((element.name, element.path) for element in plan.resolved)
 
 
 def _labels(job: _Job, started: datetime) -> dict[str, str]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -71,34 +71,31 @@ def run(
     *,
     input: str | None = None,
     stdin: IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float | None = None,
     expect: Iterable[int] = (0,),
     started: Callable[[int], None] | None = None,
-    output: Path | None = None,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
     :param input: text for its standard input (which is otherwise empty)
     :param stdin: a file that it reads instead
+    :param stdout: a file that gets what it prints, byte for byte; the result has none of it then
     :param timeout: seconds; the program is killed after that
     :param expect: exit statuses that are no error
     :param started: told the program's process id as soon as it runs
-    :param output: a file that gets what it prints on its standard output, of whatever size
     :raises CommandFailed: for any other exit status, and after a time-out
     :raises HostError: the program is not installed
     """
     plain = [str(arg) for arg in argv]
-    with ExitStack() as stack:
-        target = stack.enter_context(output.open("wb")) if output else subprocess.PIPE
-        child = stack.enter_context(
-            _start(plain, env=env, cwd=cwd, stderr=subprocess.PIPE, stdin=stdin or subprocess.PIPE, stdout=target)
-        )
+    pipe = subprocess.PIPE
+    with _start(plain, env=env, cwd=cwd, stderr=pipe, stdin=stdin or pipe, stdout=stdout or pipe) as child:
         try:
             if started:
                 started(child.pid)
-            stdout, stderr = child.communicate(None if stdin else input or "", timeout=timeout)
+            printed, stderr = child.communicate(None if stdin else input or "", timeout=timeout)
         except subprocess.TimeoutExpired:
             stop(child.pid, grace=0)
             raise CommandFailed(plain, -signal.SIGKILL, f"no answer within {timeout} s") from None
@@ -106,8 +103,8 @@ def run(
             stop(child.pid, grace=0)
             raise
     if child.returncode not in set(expect):
-        raise CommandFailed(plain, child.returncode, stderr or stdout)
-    return Completed(tuple(plain), child.returncode, stdout or "", stderr)
+        raise CommandFailed(plain, child.returncode, stderr or printed)
+    return Completed(tuple(plain), child.returncode, printed or "", stderr)
 
 
 def stream(
@@ -157,13 +154,14 @@ class Beside:
 
 
 @contextmanager
-def beside(argv: Sequence[str | Path], output: Path) -> Iterator[Beside]:
+def beside(argv: Sequence[str | Path], output: Path, env: Mapping[str, str] | None = None) -> Iterator[Beside]:
     """Run a program while the block runs.
 
     It is killed at the end of the block, and also when this process dies, however that happens. For that, the thread
     that starts it has to live as long as the block (prctl(2), PR_SET_PDEATHSIG).
 
     :param output: gets what it prints
+    :param env: all of its environment; ours by default
     :raises HostError: the program is not installed
     """
     program = [str(arg) for arg in argv]
@@ -171,7 +169,7 @@ def beside(argv: Sequence[str | Path], output: Path) -> Iterator[Beside]:
         raise _not_installed(program[0])
     plain = ["setpriv", "--pdeathsig", "KILL", "--", *program]
     with output.open("wb") as file:
-        child = _start(plain, env=None, cwd=None, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, stdout=file)
+        child = _start(plain, env=env, cwd=None, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, stdout=file)
     try:
         yield Beside(child.poll, child.kill)
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 from diskimage_create import plan as plans
 from diskimage_create.inputs import fingerprint, merged
-from diskimage_create.model import RECORD_SCHEMA, STEPS, Artifact, BuildPlan, Inputs, PhaseTiming, Report
+from diskimage_create.model import RECORD_SCHEMA, STEPS, Artifact, BuildPlan, Finding, Inputs, PhaseTiming, Report
 
 
 def path_for(image: Path) -> Path:
@@ -29,6 +29,7 @@ def make(
     packages: Iterable[Mapping[str, str]],
     timings: Iterable[PhaseTiming],
     expectation: Mapping[str, Any],
+    element_checks: str | None,
     tools: Mapping[str, str],
     started: datetime,
 ) -> dict[str, Any]:
@@ -39,6 +40,7 @@ def make(
     :param proof: how its boot test ended; None where there was none
     :param remote: the inputs that the plan could not know
     :param resumed_from: the stage that the build started with; None where it made everything
+    :param element_checks: digest of the checks of elements that were run in the image; None where there are none
     :param timings: the last one is that of the whole build
     """
     planned = plans.as_json(plan)
@@ -68,12 +70,29 @@ def make(
         "validation": report.as_json() | {"image": image.path.name} if report else None,
         "boot": proof and _boot(proof),
         "expectation": dict(expectation),
+        "element_checks": element_checks,
     }
 
 
 def proved(record: Mapping[str, Any], proof: Report) -> dict[str, Any]:
     """The record of an image that was stored, and has been booted now."""
     return {**record, "boot": _boot(proof)}
+
+
+def checked(record: Mapping[str, Any], findings: Sequence[Finding], element_checks: str | None) -> dict[str, Any]:
+    """The record of an image that was stored, and whose elements have brought other checks since.
+
+    :param findings: of these checks; they stand in for the older ones
+    :param element_checks: the digest of these checks
+    """
+    new = [finding.as_json() for finding in findings]
+    replaced = {finding["id"] for finding in new}
+    kept = [each for each in record["validation"]["checks"] if "/" not in each["id"] and each["id"] not in replaced]
+    return {
+        **record,
+        "validation": {**record["validation"], "checks": [*kept, *new]},
+        "element_checks": element_checks,
+    }
 
 
 def _boot(proof: Report) -> dict[str, Any]:

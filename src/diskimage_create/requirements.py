@@ -110,14 +110,32 @@ EMULATORS = (
     _tool("qemu-system-aarch64", "qemu-system-arm, qemu-efi-aarch64", "boots images of arm64"),
     _tool("qemu-system-ppc64", "qemu-system-ppc", "boots images of ppc64le"),
 )
+#: What looking into an image needs, by ``validate --backend``: one of them is enough for most images
+BACKENDS = {
+    "loop": (
+        Requirement("root, or sudo without a password", "an administrator", "mounts the image"),
+        Requirement("loop devices", "the kernel (modprobe loop)", "mounts the image"),
+        _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without converting it"),
+    ),
+    "fuse": (
+        _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without root"),
+        _tool("fuse2fs", "fuse2fs", "looks into ext4 without root"),
+        _tool("debugfs", "e2fsprogs", "lists the files of ext4 without root"),
+        _tool("fusermount3", "fuse3", "lets a user mount"),
+    ),
+    "guestfs": (
+        _tool("guestmount", "guestmount (libguestfs-tools)", "logical volumes, and what the kernel cannot read"),
+    ),
+}
 #: What makes things better, and can be done without
 OPTIONAL = (
-    _tool("qemu-storage-daemon", "qemu-system-common (qemu-img)", "looks into a qcow2 without converting it"),
     _tool("mmdebstrap", "mmdebstrap", "bootstraps Debian faster than debootstrap"),
-    _tool("mcopy", "mtools", "compares EFI system partitions file by file"),
+    _tool("mcopy", "mtools", "reads EFI system partitions"),
+    _tool("bwrap", "bubblewrap", "runs the checks that elements bring"),
     _tool("podman", "podman", "gets images from 'publish'"),
-    _tool("fuse2fs", "fuse2fs", "looks into images without root"),
+    _tool("squashfuse", "squashfuse", "looks into squashfs without root"),
     _tool("rsync", "rsync", "source repositories that are archives"),
+    _tool("gpg", "gpg, gpg-agent (gnupg2)", "signs with keys of GnuPG"),
     _tool("dot", "graphviz", "draws what elements depend on"),
     _tool("shellcheck", "shellcheck (ShellCheck)", "checks the scripts of elements"),
     _tool("skopeo", "skopeo", "copies images of containers"),
@@ -152,6 +170,7 @@ def survey(host: HostFacts) -> dict[str, Any]:
     groups |= {f"type {name}": list(wanted) for name, wanted in BY_TYPE.items()}
     groups["boot"] = [*BOOT, EMULATORS[0]]
     groups["boot, other architectures"] = list(EMULATORS[1:])
+    groups |= {f"validate, backend {name}": list(wanted) for name, wanted in BACKENDS.items()}
     groups["better with"] = list(OPTIONAL)
     shown = {
         group: [{"name": r.name, "present": r.met(), "package": r.package, "purpose": r.purpose} for r in requirements]

@@ -11,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from building import COMMAND, REPRODUCIBLE, SCRATCH, Built, clean_environment, run_build
@@ -75,9 +76,16 @@ def before(amphora: Built) -> tuple[int, set[str]]:
 
 
 @pytest.fixture(scope="module")
-def report(amphora: Built, before: object) -> dict[str, Any]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the reports of the boot test are."""
+    return tmp_path_factory.mktemp("reports")
+
+
+@pytest.fixture(scope="module")
+def report(amphora: Built, before: object, written: Path) -> dict[str, Any]:
     """What the boot test of the amphora found."""
-    done = run(amphora.path(), "--format", "json")
+    files = [word for ending in ("html", "xml", "json") for word in ("--report", str(written / f"boot.{ending}"))]
+    done = run(amphora.path(), "--format", "json", *files)
     assert done.returncode in (0, 5), done.stderr
     return json.loads(done.stdout)
 
@@ -103,6 +111,28 @@ def test_the_timeline_is_one(report: dict[str, Any]) -> None:
     assert events[0] == "kernel started"
     in_order = ["amphora API answers", "virtual address plugged", "load balancer started", "one member serves all"]
     assert [event for event in events if event in in_order] == in_order
+
+
+def test_the_machine_says_what_took_how_long(report: dict[str, Any]) -> None:
+    assert report["stages"][-1]["stage"] == "system"
+    units = {each["unit"]: each for each in report["units"]}
+    assert 10 < len(units) <= 40
+    # What it starts for, and what nothing can be started before.
+    assert {"amphora-agent.service", "systemd-udev-trigger.service"} <= set(units)
+    assert 0 < units["systemd-udev-trigger.service"]["begun"] < units["amphora-agent.service"]["begun"]
+    assert all(0 < each["seconds"] < report["seconds"] for each in units.values())
+
+
+def test_its_reports_say_the_same(report: dict[str, Any], written: Path) -> None:
+    document = json.loads((written / "boot.json").read_text())
+    assert schema_errors(document, "report") == []
+    assert document["images"][0]["boot"] == report
+    cases = ET.fromstring((written / "boot.xml").read_text()).iter("testcase")
+    assert [str(case.get("name")).partition(":")[0] for case in cases if case.find("failure") is None] == sorted(
+        CHECKS, key=lambda id: (CHECKS.index(id) < 4, CHECKS.index(id))
+    )
+    page = (written / "boot.html").read_text()
+    assert all(f">{each['unit']}</th>" in page for each in report["units"])
 
 
 def test_nothing_is_left_and_the_image_is_as_it_was(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,8 +76,8 @@ def test_an_image_of_any_type_runs(engine, tmp_path, name, kind):
     receipt = to(f"{engine}:{name}", make(tmp_path / f"amphora.{kind}"))
     assert (receipt.status, receipt.reference) == (Status.PUBLISHED, name)
     assert inspected(engine, name)["Id"].removeprefix("sha256:") == str(receipt.digest).removeprefix("sha256:")
-    pull = () if engine is Engine.DOCKER else LIMITS
-    run = (str(engine), "run", "--rm", "--network", "none", "--pull=never", *pull)
+    more = () if engine is Engine.DOCKER else LIMITS
+    run = (str(engine), "run", "--rm", "--network", "none", "--pull=never", *more)
     assert "ldconfig" in output_of(*run, name, "/bin/program", "--version")
 
 
@@ -116,6 +119,26 @@ def test_podman_keeps_the_architecture_of_another_machine(storage, monkeypatch, 
         monkeypatch.setenv(variable, value)
     to(f"podman:{name}", tar_image(tmp_path / "amphora.tar", arch="aarch64"))
     assert inspected(Engine.PODMAN, name)["Architecture"] == "arm64"
+
+
+def test_a_killed_publish_is_complete_after_the_next(engine, tmp_path, name):
+    image = disk_image(tmp_path / "amphora.qcow2")
+    command = [Path(sys.executable).with_name("diskimage-create"), "publish", image]
+    began = time.monotonic()
+    output_of(*command, f"{engine}:{name}-whole")
+    whole = time.monotonic() - began
+    for number in range(4):
+        place = f"{engine}:{name}-{number}"
+        with subprocess.Popen([*command, place], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
+            try:
+                child.wait(whole * (0.4 + 0.2 * number))
+            except subprocess.TimeoutExpired:
+                child.kill()
+        assert to(place, image).status is not Status.FAILED
+        assert inspected(engine, f"{name}-{number}")["Config"]["Labels"] == source.read(image).labels
+        run = (str(engine), "run", "--rm", "--network", "none", "--pull=never")
+        more = () if engine is Engine.DOCKER else LIMITS
+        assert "ldconfig" in output_of(*run, *more, f"{name}-{number}", "/bin/program", "--version")
 
 
 def test_a_daemon_that_does_not_run_is_said(tmp_path, monkeypatch, capfd):

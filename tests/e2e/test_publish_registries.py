@@ -13,25 +13,27 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from diskimage_create import cli
+from diskimage_create import as_root, cli
 from diskimage_create.errors import InputError
-from diskimage_create.publish import Options, Receipt, Status, destinations, publish, source
+from diskimage_create.publish import Options, Receipt, Status, archives, destinations, publish, source
 from diskimage_create.publish.model import Compression, Form
 from diskimage_create.publish.oci.contents import ARTIFACT
 from diskimage_create.registries import Access, Credentials, pushing
 from publishing import Restartable, disk_image, file_image, restartable, tar_image
 from registry_faults import Fault, Proxy, proxy
 from registry_servers import INDEX, MANIFEST, Server, certificate, htpasswd, registry
+from token_server import token_server
 
 SECRET = "a-secret-that-nobody-may-see"
 START, PIECE, FINISH = "POST /v2/.*/uploads/", "PATCH /v2/.*/uploads/", "PUT /v2/.*/uploads/"
 needs_skopeo = pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
-needs_loops = pytest.mark.skipif(os.geteuid() != 0, reason="root mounts images")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="root mounts")
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +144,7 @@ def test_an_archive_becomes_a_container_image(stored, tmp_path, name, suffix, co
     assert configuration["config"]["Labels"]["org.opencontainers.image.version"] == "trixie-20260504T030201Z"
 
 
-@needs_loops
+@needs_root
 def test_a_disk_becomes_the_same_container_image_each_time(stored, tmp_path, name):
     image = disk_image(tmp_path / "amphora.qcow2")
     digests = {to(stored.host, each, image, form=Form.IMAGE).digest for each in (name, f"{name}-again")}
@@ -350,6 +352,53 @@ def test_credentials_and_an_authority_of_ones_own(tmp_path, name):
         unknown = to(server.host, f"{name}-2", image, access=Access(good))
         assert unknown.status is Status.FAILED
         assert "certificate" in unknown.message
+
+
+def test_tokens_of_a_token_server(tmp_path, name):
+    tls = certificate(tmp_path / "tls")
+    image = random_image(tmp_path / "amphora.qcow2", 1000)
+    with (
+        token_server(tls, "publisher", SECRET) as tokens,
+        registry(tmp_path / "registry", tls, tokens.settings, tokens.session_auth) as server,
+    ):
+        access = Access({server.host: Credentials("publisher", SECRET)}, ca_certificates=tls.ca)
+        for status in (Status.PUBLISHED, Status.PRESENT):
+            assert to(server.host, name, image, access=access).status is status
+        assert f"repository:{name.partition(':')[0]}:pull,push" in tokens.scopes
+
+
+@needs_root
+def test_a_registry_without_room_says_so_and_gets_it_when_it_has(tmp_path, name):
+    image = random_image(tmp_path / "amphora.qcow2", 3 * 2**20)
+    place = tmp_path / "registry"
+    place.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2M", "none", place], check=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no mounts here: {error.stderr}")
+    try:
+        with restartable(place) as server:
+            server.start()
+            host = server.server.host
+            failed = to(host, name, image)
+            assert failed.status is Status.FAILED
+            assert server.server.digest(*name.split(":")) is None
+            subprocess.run(["mount", "-o", "remount,size=20M", place], check=True)
+            assert to(host, name, image).status is Status.PUBLISHED
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@needs_root
+def test_root_packs_the_same_archive_for_a_user(tmp_path):
+    image = disk_image(tmp_path / "amphora.qcow2")
+    with ExitStack() as stack:
+        ours = archives.once(source.read(image), stack)().read_bytes()
+    target = tmp_path / "root.tar"
+    as_root.ask("diskimage_create.publish.archives", {"image": str(image), "target": str(target)})
+    assert target.read_bytes() == ours
+    with tarfile.open(target) as archive:
+        assert archive.getmember("./bin/program").mode == 0o4755
 
 
 def test_one_that_is_down_does_not_keep_it_from_the_others(stored, tmp_path, name, capfd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from made_files import cpio, elf
 
 from diskimage_create.model import Expectation
 
@@ -49,10 +51,6 @@ def link(tree: Path, name: str, target: str) -> None:
     path.symlink_to(target)
 
 
-def elf(machine: int) -> bytes:
-    return b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine) + bytes(44)
-
-
 def dpkg_entry(name: str, state: str = "installed") -> str:
     return f"Package: {name}\nStatus: install ok {state}\nVersion: 1\n\n"
 
@@ -83,6 +81,9 @@ def _system(tree: Path) -> None:
     link(tree, "etc/os-release", "/usr/lib/os-release")
     link(tree, "lib", "usr/lib")
     write(tree, "usr/bin/dpkg", elf(62), 0o755)
+    link(tree, "sbin", "usr/sbin")
+    write(tree, "usr/lib/systemd/systemd", elf(62), 0o755)
+    link(tree, "usr/sbin/init", "../lib/systemd/systemd")
     write(tree, "var/lib/dpkg/status", "".join(map(dpkg_entry, ("haproxy", "keepalived", "cloud-init", "gcc-12-base"))))
     write(tree, "etc/passwd", "root:x:0:0::/root:/bin/sh\nhaproxy:x:100:100::/var/lib/haproxy:/bin/false\n")
     write(tree, "etc/shadow", "root:*:20000:0:99999:7:::\nhaproxy:!:20000::::::\n", 0o640)
@@ -96,7 +97,7 @@ def _system(tree: Path) -> None:
 
 def _boot(tree: Path) -> None:
     write(tree, f"boot/vmlinuz-{KERNEL}", b"MZ" + bytes(0x200) + b"HdrS" + bytes(512))
-    write(tree, f"boot/initrd.img-{KERNEL}", b"\x28\xb5\x2f\xfd" + bytes(512))
+    write(tree, f"boot/initrd.img-{KERNEL}", gzip.compress(cpio({"init": b"#!/bin/sh\n"})))
     write(tree, f"usr/lib/modules/{KERNEL}/modules.dep")
     write(tree, "boot/grub/grub.cfg", grub_config())
     write(tree, "etc/fstab", f"# a comment\nLABEL={LABEL} / ext4 defaults 0 1\n")
@@ -109,6 +110,7 @@ def _services(tree: Path) -> None:
         link(tree, f"{wants}/{unit}.service", f"/lib/systemd/system/{unit}.service")
     for unit in ("haproxy", "keepalived"):
         write(tree, f"usr/lib/systemd/system/{unit}.service", "[Service]\n")
+    write(tree, "etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin prohibit-password\n")
     for program in ("usr/bin/true", "usr/sbin/haproxy", "usr/sbin/keepalived", "usr/sbin/sshd"):
         write(tree, program, elf(62), 0o755)
 
@@ -268,3 +270,27 @@ def record_beside(image: Path, **content: object) -> None:
 def beside() -> Callable[..., None]:
     """The function that writes a record beside an image."""
     return record_beside
+
+
+def _efi_disk(tree: Path, path: Path, efi: Path) -> Path:
+    """A raw disk with the tree in an ext4 root partition, behind an EFI system partition with what ``efi`` holds."""
+    with path.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    system_mib = 32
+    start = 2048 + system_mib * 2048
+    script = f"label: gpt\nstart=2048, size={system_mib * 2048}, type=U\nstart={start}, type=L\n"
+    run("sfdisk", "--quiet", "--no-reread", path, stdin=script)
+    size = (DISK_BYTES - MIB) // SECTOR - start
+    offset = f"offset={start * SECTOR},lazy_itable_init=1,nodiscard"
+    run("mkfs.ext4", "-q", "-F", "-L", LABEL, "-d", tree, "-E", offset, path, f"{size // 2}k")
+    system = f"{path}@@{MIB}"
+    run("mformat", "-i", system, "-T", str(system_mib * 2048), "-h", "16", "-s", "63", "::")
+    for entry in sorted(efi.iterdir()):
+        run("mcopy", "-s", "-i", system, entry, "::")
+    return path
+
+
+@pytest.fixture
+def make_efi_image(tree: Path, tmp_path: Path) -> Callable[[Path], Path]:
+    """A function that makes ``tree``, and what the EFI system partition is to hold, into a raw image."""
+    return lambda efi: _efi_disk(tree, tmp_path / "image.raw", efi)

@@ -132,4 +132,4 @@ def test_sweep_ends_an_export_whose_starter_was_killed(make_image: ImageMaker, t
     done = mounts.sweep(work)
     assert sum("qemu-storage-daemon" in line for line in done) == 1
     assert not any(str(work) in point for point in mounts._mount_points())
-    assert mounts._exporters(str(tmp_path)) == []
+    assert mounts._exporters(str(tmp_path)) == {}

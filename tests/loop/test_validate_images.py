@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import os
 import struct
@@ -12,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_files import cpio, elf
 
 from diskimage_create import mounts
 from diskimage_create.errors import HostError, InputError
 from diskimage_create.model import Expectation, Report, Status
-from diskimage_create.validate import expectation_for, to_json, validate
+from diskimage_create.requirements import Requirement
+from diskimage_create.validate import How, expectation_for, opening, to_json, validate
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.inventory import package_versions
 
@@ -60,6 +63,26 @@ def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     return damage
 
 
+def cut(name: str, count: int) -> Callable[[Path], None]:
+    return lambda tree: os.truncate(tree / name, (tree / name).stat().st_size - count)
+
+
+def enabled(unit: str, content: str) -> Callable[[Path], None]:
+    """A unit of a package, which starts at boot."""
+
+    def damage(tree: Path) -> None:
+        put(f"{UNITS}/{unit}", content)(tree)
+        symlink(f"{WANTS}/{unit}", f"/{UNITS}/{unit}")(tree)
+
+    return damage
+
+
+def capable(name: str) -> Callable[[Path], None]:
+    """Whoever runs the program may bind to any port: CAP_NET_BIND_SERVICE (10), effective and permitted."""
+    value = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
+    return lambda tree: os.setxattr(tree / name, "security.capability", value)
+
+
 def symlink(name: str, target: str) -> Callable[[Path], None]:
     def damage(tree: Path) -> None:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +95,7 @@ def pem(der: bytes) -> str:
     return f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(der).decode()}-----END CERTIFICATE-----\n"
 
 
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n"
 WANTS = "etc/systemd/system/multi-user.target.wants"
 UNITS = "usr/lib/systemd/system"
 
@@ -82,7 +106,14 @@ DAMAGE = [
     ("architecture", "arm64", put("usr/bin/dpkg", b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, 183))),
     ("kernel", "zeroed", put(f"boot/vmlinuz-{KERNEL}", bytes(4096))),
     ("kernel", "no modules", remove(f"usr/lib/modules/{KERNEL}/modules.dep")),
+    ("kernel", "cut short", put(f"boot/vmlinuz-{KERNEL}", b"MZ" + bytes(0x1EF) + b"\x0f" + bytes(16) + b"HdrS")),
     ("initrd", "zeroed", put(f"boot/initrd.img-{KERNEL}", bytes(4096))),
+    ("initrd", "cut short", cut(f"boot/initrd.img-{KERNEL}", 1)),
+    ("init", "missing", remove("usr/lib/systemd/systemd")),
+    ("init", "of another machine", put("usr/lib/systemd/systemd", elf(183), 0o755)),
+    ("init", "no loader", put("usr/lib/systemd/systemd", elf(62, interpreter="/lib64/ld.so"), 0o755)),
+    ("boot-loader", "searches for another", edit("boot/grub/grub.cfg", "set timeout=0", "search --label other")),
+    ("boot-loader", "other GRUB", put("boot/grub/i386-pc/core.img", b"\x52" * 4096)),
     ("boot-loader", "no configuration", remove("boot/grub/grub.cfg")),
     ("boot-loader", "other label", edit("boot/grub/grub.cfg", "LABEL=img-rootfs", "LABEL=other")),
     ("boot-loader", "old kernel", edit("boot/grub/grub.cfg", f"initrd.img-{KERNEL}", "initrd.img-5.0")),
@@ -109,6 +140,39 @@ DAMAGE = [
     ("user-passwords", "set", edit("etc/shadow", "haproxy:!", "haproxy:$6$salt$hash")),
     ("user-passwords", "by cloud-init", put("etc/cloud/cloud.cfg.d/98.cfg",
                                             "users:\n - name: a\n   plain_text_passwd: b\n")),
+    ("password-storage", "open to all", put("etc/shadow", "root:*:::::::\n", 0o644)),
+    ("password-storage", "weak method", put("etc/login.defs", "ENCRYPT_METHOD MD5\n")),
+    ("root-rights", "sudo", put("etc/sudoers.d/x", "someone ALL=(ALL) NOPASSWD: ALL\n", 0o440)),
+    ("root-rights", "another image's stack", put("etc/sudoers.d/stack", "stack ALL=(ALL) NOPASSWD:ALL\n", 0o440)),
+    ("root-rights", "open rules", put("etc/sudoers.d/x", "# nothing\n", 0o460)),
+    ("root-rights", "second root", edit("etc/passwd", "haproxy:x:100:", "haproxy:x:0:")),
+    ("ssh-settings", "root by password", put("etc/ssh/sshd_config.d/1.conf", "PermitRootLogin yes\n")),
+    ("ssh-settings", "no password", put("etc/ssh/sshd_config.d/1.conf", "Match user a\nPermitEmptyPasswords yes")),
+    ("ssh-settings", "broken cipher", put("etc/ssh/sshd_config.d/1.conf", "Ciphers +3des-cbc\n")),
+    ("listening-services", "service", enabled("rpcbind.service", "[Service]\nExecStart=/usr/bin/true\n")),
+    ("listening-services", "socket", enabled("x.socket", "[Socket]\nListenStream=/run/x\nListenStream=99\n")),
+    ("privileged-programs", "setuid", put("usr/bin/shell", elf(62), 0o4755)),
+    ("privileged-programs", "known only as setgid", put("usr/bin/expiry", elf(62), 0o6755)),
+    ("privileged-programs", "capabilities", capable("usr/bin/python3")),
+    ("writable-by-all", "file", put("etc/profile", "", 0o666)),
+    ("writable-by-all", "directory", lambda tree: (tree / "usr/bin").chmod(0o777)),
+    ("unowned-files", "user", lambda tree: os.chown(tree / "etc/fstab", 4242, 0)),
+    ("unowned-files", "group", lambda tree: os.lchown(tree / "usr/sbin/init", 0, 4242)),
+    ("private-keys", "of TLS", put("usr/share/web/server.key", PRIVATE_KEY)),
+    ("private-keys", "of SSH", put("root/.ssh/id_ed25519", PRIVATE_KEY.replace("PRIVATE", "OPENSSH PRIVATE"), 0o600)),
+    ("private-keys", "by its mode", put("srv/secret", f"text\n{PRIVATE_KEY}", 0o600)),
+    ("private-keys", "key store", put("etc/app/store.p12", b"\x30\x82\x01\x00")),
+    ("build-credentials", "pip", put("etc/pip.conf", "[global]\nindex-url = https://me:word@pypi.example/simple\n")),
+    ("build-credentials", "netrc", put("root/.netrc", "machine a login b password c\n")),
+    ("build-credentials", "apt", put("etc/apt/auth.conf.d/a.conf", "machine a login b password c\n")),
+    ("build-credentials", "registry", put("root/.docker/config.json", '{"auths": {"a": {"auth": "YTpi"}}}')),
+    ("build-credentials", "history", put("root/.bash_history", "ls\n")),
+    ("build-credentials", "manifest", put("etc/dib-manifests/dib_environment", 'declare -x DIB_A_TOKEN="b"\n')),
+    ("package-signatures", "apt source", put("etc/apt/sources.list", "deb [trusted=yes] http://a b c\n")),
+    ("package-signatures", "apt sources", put("etc/apt/sources.list.d/a.sources", "Types: deb\nTrusted: yes\n")),
+    ("package-signatures", "apt option", put("etc/apt/apt.conf.d/9a", 'APT::Get::AllowUnauthenticated "true";\n')),
+    ("package-signatures", "foreign key", put("etc/apt/trusted.gpg.d/vendor.gpg")),
+    ("package-signatures", "dnf", put("etc/yum.repos.d/a.repo", "[a]\nbaseurl=http://a\ngpgcheck=0\n")),
     ("ssh-host-keys", "key", put("etc/ssh/ssh_host_ed25519_key")),
     ("authorized-keys", "root's", put("root/.ssh/authorized_keys", "ssh-ed25519 AAAA\n")),
     ("machine-id", "set", put("etc/machine-id", "0123456789abcdef0123456789abcdef\n")),
@@ -177,9 +241,10 @@ def test_good_image_of_every_type(make_image: ImageMaker, expectation: Expectati
     assert report.ok
     assert all(f.status is not Status.WARN for f in report.findings)
     skips = {finding.id for finding in report.findings if finding.status is Status.SKIP}
-    deep = {"secrets", "checksum"} | ({"resolv-conf"} & skips)
+    deep = {"secrets", "checksum", "initrd-content"} | ({"resolv-conf"} & skips)
     of_other_images = {"custom-ca", "ramdisk", "first-boot", "cfn-tools", "local-keys", "stack-user"}
-    no_disk = {"virtual-size", "partitions", "filesystem-clean", "free-space", "boot-loader", "fstab"}
+    of_other_images |= {"gpt-headers", "efi-boot", "element-checks"}
+    no_disk = {"upload-format", "virtual-size", "partitions", "filesystem-clean", "free-space", "boot-loader", "fstab"}
     assert skips == deep | of_other_images | (no_disk if kind in ("tar", "tgz", "squashfs") else set())
     assert first_bytes(image) == before
 
@@ -188,8 +253,12 @@ def test_gpt_disk(make_image: ImageMaker, expectation: Expectation) -> None:
     assert failures(validate(make_image(table="gpt"), expectation)) == {}
 
 
-def test_logical_volumes_are_not_looked_into(make_image: ImageMaker, expectation: Expectation, tmp_path: Path) -> None:
+def test_logical_volumes_without_libguestfs(
+    make_image: ImageMaker, expectation: Expectation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What beside them holds a file system is /boot: its files are not those of the image."""
+    absent = Requirement("guestmount", "guestmount", "logical volumes", ("no-guestmount-here",))
+    monkeypatch.setitem(opening.NEEDED, "guestfs", (absent,))
     image = make_image("raw", table="gpt")
     with image.open("r+b") as file:
         file.seek((4096 + 1) * 512)
@@ -209,8 +278,148 @@ def test_logical_volumes_are_not_looked_into(make_image: ImageMaker, expectation
         assert package_versions(view) == []
 
 
+@pytest.mark.parametrize(
+    ("offset", "content", "failed"),
+    [
+        (2**30 - 512 + 16, b"\0\0\0\0", {"gpt-headers"}),
+        (2**30 - 512, bytes(512), {"gpt-headers"}),
+        (512 + 88, b"\xff\xff\xff\xff", {"gpt-headers"}),
+        # Without its announcement the GPT is none, and the disk starts with nothing to boot.
+        (446 + 4, b"\x83", {"gpt-headers", "partitions"}),
+        (446 + 16 + 4, b"\x83", {"upload-format"}),
+    ],
+)
+def test_damaged_gpt(
+    make_image: ImageMaker, expectation: Expectation, offset: int, content: bytes, failed: set[str]
+) -> None:
+    image = make_image(table="gpt")
+    assert status_of(validate(image, expectation), "gpt-headers") is Status.PASS
+    overwrite(image, offset, content)
+    assert failed <= set(failures(validate(image, expectation)))
+
+
+@pytest.mark.parametrize(
+    ("offset", "content", "message"),
+    [
+        (32769, b"CD001", "Multiple formats"),
+        (0, b"KDMV" + struct.pack("<IIQQQQIQQ", 1, 3, 2048, 128, 1, 20, 512, 21, 26), "Multiple formats"),
+        (446, b"\x01", "invalid boot flag"),
+        (0, b"# Disk DescriptorFile\nversion=1\nRW 63 FLAT /etc/passwd 0\n", "descriptor of a VMDK"),
+    ],
+)
+def test_disk_that_looks_like_something_else(
+    make_image: ImageMaker, expectation: Expectation, offset: int, content: bytes, message: str
+) -> None:
+    image = make_image()
+    overwrite(image, offset, content)
+    assert message in failures(validate(image, expectation))["upload-format"]
+
+
+def test_qcow2_with_features_that_glance_does_not_know(
+    make_image: ImageMaker, expectation: Expectation, tmp_path: Path
+) -> None:
+    image = tmp_path / "extended.qcow2"
+    qemu_img("convert", "-O", "qcow2", "-o", "extended_l2=on,cluster_size=128k", make_image(), image)
+    assert failures(validate(image, expectation)) == {"upload-format": "Unknown QCOW2 features found"}
+
+
+def test_fixed_vhd(make_image: ImageMaker, expectation: Expectation, tmp_path: Path) -> None:
+    image = tmp_path / "fixed.vhd"
+    qemu_img("convert", "-O", "vpc", "-o", "subformat=fixed,force_size", make_image(), image)
+    assert failures(validate(image, expectation)) == {"upload-format": "gpt is detected instead of vhd"}
+
+
+def test_name_and_record_say_another_format(
+    make_image: ImageMaker, expectation: Expectation, beside: Callable[..., None]
+) -> None:
+    image = make_image("qcow2")
+    image = image.rename(image.with_suffix(".raw"))
+    beside(image, artifacts=[{"type": "vhd", "path": str(image)}])
+    message = failures(validate(image, expectation))["upload-format"]
+    assert message == "it is qcow2, but its name says raw; it is qcow2, but the record says vhd"
+
+
+def test_partitions_that_overlap(make_image: ImageMaker, expectation: Expectation) -> None:
+    image = make_image()
+    overwrite(image, 446 + 16, struct.pack("<B3sB3sII", 0, b"", 0x83, b"", 4096, 4096))
+    assert "overlap" in failures(validate(image, expectation))["partitions"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b"no archive"), gzip.compress(cpio({"etc/x": b""}))],
+    ids=["empty", "no archive", "no init"],
+)
+def test_initrd_without_an_init(tree: Path, make_image: ImageMaker, expectation: Expectation, content: bytes) -> None:
+    put(f"boot/initrd.img-{KERNEL}", content)(tree)
+    assert "initrd-content" in failures(validate(make_image(), expectation, How(deep=True)))
+
+
 def test_wrong_label_of_the_file_system(make_image: ImageMaker, expectation: Expectation) -> None:
     assert set(failures(validate(make_image(label="other"), expectation))) == {"boot-loader", "fstab"}
+
+
+def test_weakly_hashed_password(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    edit("etc/shadow", "root:*", "root:$1$salt$hash")(tree)
+    asked = replace(expectation, root_password=True)
+    assert failures(validate(make_image(), asked)) == {"password-storage": "weakly hashed: root"}
+
+
+def test_what_elements_ask_for_is_no_damage(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
+    """A user who becomes root, a service, a password for root: where they were asked for, and in no other image."""
+    put("etc/sudoers.d/stack", "stack ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)(tree)
+    enabled("rpcbind.service", "[Service]\nExecStart=/usr/bin/true\n")(tree)
+    put("etc/ssh/sshd_config.d/1.conf", "PermitRootLogin yes\nPasswordAuthentication yes\n")(tree)
+    edit("etc/shadow", "root:*", "root:$6$salt$hash")(tree)
+    edit("var/lib/dpkg/status", "Package: gcc-12-base", "Package: rpcbind")(tree)
+    edit("etc/passwd", "haproxy:x:100:100::", "stack:x:0:100::")(tree)
+    edit("etc/passwd", "stack:x:0:", "stack:x:1000:")(tree)
+    asked = replace(
+        expectation,
+        elements=expectation.elements | {"stackuser"},
+        packages=(*expectation.packages, "rpcbind"),
+        root_password=True,
+    )
+    report = validate(make_image(), asked)
+    for check in ("root-rights", "listening-services", "ssh-settings", "password-storage"):
+        assert status_of(report, check) is Status.PASS
+
+
+WEAK = [
+    ("ssh-settings", put("etc/ssh/sshd_config.d/1.conf", "PasswordAuthentication yes\n")),
+    ("private-keys", put("etc/ssl/private/ssl-cert-snakeoil.key", PRIVATE_KEY, 0o640)),
+    ("tls-minimum", put("etc/ssl/openssl.cnf", "MinProtocol = TLSv1.1\n")),
+    ("tls-minimum", put("etc/crypto-policies/config", "LEGACY\n")),
+    ("kernel-hardening", edit("boot/grub/grub.cfg", " ro ", " ro mitigations=off ")),
+    ("kernel-hardening", put("etc/sysctl.d/99-x.conf", "kernel.randomize_va_space = 0\n")),
+    ("kernel-hardening", put("etc/security/limits.d/x.conf", "*  soft  core  unlimited\n")),
+]
+
+
+@pytest.mark.parametrize(("check", "weaken"), WEAK, ids=[f"{name}-{n}" for n, (name, _) in enumerate(WEAK)])
+def test_a_weakness_is_a_warning(
+    tree: Path, make_image: ImageMaker, expectation: Expectation, check: str, weaken: Callable[[Path], None]
+) -> None:
+    weaken(tree)
+    report = validate(make_image(), expectation)
+    assert report.ok
+    assert [finding.id for finding in report.findings if finding.status is Status.WARN] == [check]
+
+
+def test_keys_of_tests_and_of_the_distribution_are_none(
+    tree: Path, make_image: ImageMaker, expectation: Expectation
+) -> None:
+    put(f"{SITE}/oslo/tests/server.key", PRIVATE_KEY)(tree)
+    put("etc/apt/trusted.gpg.d/debian-archive-bookworm-stable.asc", "key")(tree)
+    assert failures(validate(make_image(), expectation)) == {}
+    digest = hashlib.md5(b"another key").hexdigest()
+    edit(
+        "var/lib/dpkg/status",
+        "Package: gcc-12-base\n",
+        "Package: debian-archive-keyring\nConffiles:\n"
+        f" /etc/apt/trusted.gpg.d/debian-archive-bookworm-stable.asc {digest}\n",
+    )(tree)
+    assert set(failures(validate(make_image(), expectation))) == {"package-signatures"}
 
 
 def test_wrong_size(make_image: ImageMaker, expectation: Expectation) -> None:
@@ -316,7 +525,7 @@ def test_size_in_the_record(make_image: ImageMaker, expectation: Expectation, be
     entry = {"type": "qcow2", "path": str(image), "sha256": "0" * 64, "bytes": image.stat().st_size}
     beside(image, artifacts=[entry])
     assert failures(validate(image, expectation)) == {}
-    assert set(failures(validate(image, expectation, deep=True))) == {"checksum"}
+    assert set(failures(validate(image, expectation, How(deep=True)))) == {"checksum"}
     beside(image, artifacts=[{**entry, "bytes": 5}])
     assert set(failures(validate(image, expectation))) == {"image-intact"}
 
@@ -329,14 +538,14 @@ def test_secrets_anywhere_in_the_image(tree: Path, make_image: ImageMaker, expec
     (tree / "usr/share/pem").write_text("-----BEGIN KEY-----\nnot ours\n-----END KEY-----\n")
     image = make_image("qcow2")
     assert failures(validate(image, secret)) == {}
-    found = failures(validate(image, secret, deep=True))
+    found = failures(validate(image, secret, How(deep=True)))
     assert found == {"secrets": "password is in /usr/share/blob"}
 
 
 def test_multi_line_secret(tree: Path, make_image: ImageMaker, expectation: Expectation) -> None:
     key = "-----BEGIN KEY-----\nc2VjcmV0IHNlY3JldA==\n-----END KEY-----\n"
     (tree / "etc/key").write_text("before\n" + key + "after\n")
-    report = validate(make_image(), replace(expectation, secrets={"key": key}), deep=True)
+    report = validate(make_image(), replace(expectation, secrets={"key": key}), How(deep=True))
     assert failures(report) == {"secrets": "key is in /etc/key"}
 
 
@@ -375,7 +584,7 @@ def test_expectation_from_the_manifests(tree: Path, make_image: ImageMaker) -> N
 
 
 def test_nothing_known_still_checks_the_image(tree: Path, make_image: ImageMaker) -> None:
-    (tree / "etc/ssh").mkdir()
+    (tree / "etc/ssh").mkdir(exist_ok=True)
     (tree / "etc/ssh/ssh_host_rsa_key").write_text("x")
     assert set(failures(validate(make_image()))) == {"ssh-host-keys"}
 

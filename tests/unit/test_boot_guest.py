@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diskimage_create.boot import guest
-from diskimage_create.boot.guest import Failed, parse
+from diskimage_create.boot.guest import Failed, UnitTime, parse
 
 DEGRADED = """\
 state degraded
@@ -56,3 +56,59 @@ def test_a_time_that_is_none(time: str) -> None:
     said = parse(f"state running\nmulti-user {time}\nend\n")
     assert said is not None
     assert said.multi_user_seconds is None
+
+
+UNITS = """\
+stage InitRDTimestampMonotonic=2000000
+stage UserspaceTimestampMonotonic=5000000
+unit Id=slow.service
+unit InactiveExitTimestampMonotonic=6000000
+unit ActiveEnterTimestampMonotonic=9500000
+unit InactiveEnterTimestampMonotonic=0
+unit\x20
+unit InactiveEnterTimestampMonotonic=7000000
+unit ActiveEnterTimestampMonotonic=0
+unit InactiveExitTimestampMonotonic=5500000
+unit Id=oneshot.service
+unit\x20
+unit Id=never.service
+unit InactiveExitTimestampMonotonic=0
+unit ActiveEnterTimestampMonotonic=0
+unit\x20
+unit Id=at-once.socket
+unit InactiveExitTimestampMonotonic=6000000
+unit ActiveEnterTimestampMonotonic=6000100
+unit\x20
+unit Id=starting.service
+unit InactiveExitTimestampMonotonic=6000000
+unit ActiveEnterTimestampMonotonic=0
+state running
+end
+"""
+
+
+def test_what_took_how_long() -> None:
+    said = parse(UNITS)
+    assert said is not None
+    assert said.stages == (("initrd", 2.0), ("system", 5.0))
+    assert said.units == (UnitTime("oneshot.service", 5.5, 1.5), UnitTime("slow.service", 6.0, 3.5))
+
+
+def test_only_the_slowest_units_are_told_of() -> None:
+    units = "".join(
+        f"unit Id={number}.service\nunit InactiveExitTimestampMonotonic=1000000\n"
+        f"unit ActiveEnterTimestampMonotonic={1000000 + number * 10000}\nunit \n"
+        for number in range(1, 1001)
+    )
+    said = parse(f"{units}end\n")
+    assert said is not None
+    assert {unit.unit for unit in said.units} == {f"{number}.service" for number in range(961, 1001)}
+
+
+@pytest.mark.parametrize("time", ["\u00b2", "9" * 5000, "-1", "", "n/a"])
+def test_a_unit_that_lies_about_its_time_is_left_out(time: str) -> None:
+    said = parse(
+        f"unit Id=x\nunit InactiveExitTimestampMonotonic={time}\nunit ActiveEnterTimestampMonotonic=5000\nend\n"
+    )
+    assert said is not None
+    assert said.units == ()

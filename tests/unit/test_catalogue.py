@@ -148,6 +148,21 @@ def test_hooks_are_in_the_order_in_which_they_run(tmp_path: Path) -> None:
     ]
 
 
+def test_the_checks_that_an_element_brings(tmp_path: Path) -> None:
+    checks = tmp_path / "checks"
+    checks.mkdir()
+    text = 'def test_a(host):\n    """It is.\n\n    More."""\n\ndef helper():\n    """DIB_X"""\n\nclass TestB:\n'
+    (checks / "test_x.py").write_text(text + "    def test_c(self):\n        pass\n")
+    (checks / "test_broken.py").write_text("def test_d(:\n")
+    (checks / "conftest.py").write_text("def test_e():\n    pass\n")
+    assert facts.tests(tmp_path) == [
+        facts.Test("test_a", "checks/test_x.py", "It is."),
+        facts.Test("test_c", "checks/test_x.py", ""),
+    ]
+    assert facts.variables(tmp_path) == []
+    assert facts.tests(tmp_path / "nowhere") == []
+
+
 def test_variables_have_a_default_where_a_script_gives_them_one(tmp_path: Path) -> None:
     files = {
         "e/README.rst": "DIB_ONE, DIB_TWO_, DIB_DEBUG_TRACE, MY_PLACE, NOT_READ\n",

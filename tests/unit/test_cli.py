@@ -141,6 +141,17 @@ def test_every_error_has_its_exit_code_and_no_traceback(
         cli.main(["--debug", "plan"])
 
 
+def test_a_signal_that_came_wrapped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As Python does while it makes a class: its hooks raise RuntimeError for whatever they got."""
+
+    def broken(_requests: object, **_: object) -> None:
+        raise RuntimeError("Error calling __set_name__") from Interrupted("stopped")
+
+    monkeypatch.setattr(preparing, "prepare_all", broken)
+    assert cli.main(["plan"]) == 130
+    assert capsys.readouterr().err == "error: stopped\n"
+
+
 @pytest.mark.parametrize("command", ["", *cli.COMMANDS])
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_everywhere_with_an_example(command: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,9 +100,12 @@ def test_an_image_and_its_record_belong_together(image, damage, message, capsys)
     assert message in capsys.readouterr().err
 
 
-def test_bad_options_are_refused(image, capsys):
-    assert cli.main(["publish", str(image), "--property", "x", "--property", "=y", "docker:a:b"]) == 2
+def test_all_that_is_wrong_is_said_at_once(tmp_path, capsys):
+    missing = str(tmp_path / "no.qcow2")
+    assert cli.main(["publish", missing, "--property", "x", "--property", "=y", "dokcer:a:b", "docker:A"]) == 2
     err = capsys.readouterr().err
+    assert err.count("error: ") == 5
+    assert f"there is no such image ({missing})" in err
     assert "'x' is no property" in err
     assert "'=y' is no property" in err
 

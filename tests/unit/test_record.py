@@ -54,6 +54,7 @@ def made_from(artifacts: list[Artifact], *, ok: bool = True, **options: Any) -> 
         packages=PACKAGES,
         timings=TIMINGS,
         expectation=to_json(plans.expectation(built)),
+        element_checks="sha256:" + 64 * "1",
         tools=TOOLS,
         started=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
     )
@@ -167,6 +168,20 @@ def test_one_that_was_not_checked_is_not_said_to_be(artifacts: list[Artifact]) -
     data = record.reused(stored, artifacts, datetime.now(UTC), datetime.now(UTC), 0)
     assert data["validation"] is None
     assert schema_errors(data, "record") == []
+
+
+def test_other_checks_of_elements_stand_in_for_the_older_ones(artifacts: list[Artifact]) -> None:
+    stored = made_from(artifacts)
+    old = {"title": "t", "status": "pass", "message": "", "seconds": 0, "severity": "error"}
+    stored["validation"]["checks"] += [{**old, "id": "element-checks"}, {**old, "id": "motd/test_gone"}]
+    new = [Finding("element-checks", "t", Status.PASS, "1"), Finding("motd/test_new", "t", Status.WARN, "look")]
+    data = record.checked(stored, new, "sha256:" + 64 * "2")
+    assert [(each["id"], each["message"]) for each in data["validation"]["checks"]] == [
+        ("kernel", "6.12"), ("element-checks", "1"), ("motd/test_new", "look"),
+    ]  # fmt: skip
+    assert schema_errors(json.loads(json.dumps(data)), "record") == []
+    assert data["element_checks"] == "sha256:" + 64 * "2"
+    assert {name for name in data if data[name] != stored[name]} == {"validation", "element_checks"}
 
 
 def test_reused_and_built_exclude_each_other(artifacts: list[Artifact]) -> None:

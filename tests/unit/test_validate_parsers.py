@@ -361,5 +361,13 @@ def test_expectation_survives_the_record(expectation: Expectation) -> None:
     assert from_json(json.loads(json.dumps(to_json(expectation)))) == expectation
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"size_gib": "x"}, {"sshd": "yes"}, {"arch": ["amd64"]}, {"elements": "vm"}, {"packages": [1]}]
+)
+def test_an_expectation_of_other_types_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(TypeError, match=next(iter(wrong))):
+        from_json({**to_json(Expectation()), **wrong})
+
+
 def test_secrets_never_reach_the_record() -> None:
     assert "hush" not in json.dumps(to_json(Expectation(secrets={"a": "hush"})))

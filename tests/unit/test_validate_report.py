@@ -35,6 +35,7 @@ def test_json_is_the_contract() -> None:
     }  # fmt: skip
     assert data["checks"][0] == {
         "id": "kernel", "title": "There is a kernel", "status": "pass", "message": "6.1.0", "seconds": 0.012,
+        "severity": "error",
     }  # fmt: skip
 
 

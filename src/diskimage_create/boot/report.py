@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from diskimage_create.boot.guest import GuestReport
+from diskimage_create.boot.guest import GuestReport, UnitTime
 from diskimage_create.model import Report
 from diskimage_create.validate.report import print_report
 
@@ -50,8 +50,14 @@ class BootReport(Report):
             "failed_units": [{"unit": each.unit, "log": list(each.log)} for each in said.failed] if said else None,
             "kernel_errors": list(said.kernel_errors) if said else None,
             "kernel_warnings": list(said.kernel_warnings) if said else None,
+            "stages": [{"stage": name, "begun": round(begun, 3)} for name, begun in said.stages] if said else None,
+            "units": [_unit(each) for each in said.units] if said else None,
             "console": str(self.console) if self.console else None,
         }
+
+
+def _unit(time: UnitTime) -> dict[str, Any]:
+    return {"unit": time.unit, "begun": round(time.begun, 3), "seconds": round(time.seconds, 3)}
 
 
 def as_json(report: BootReport) -> str:

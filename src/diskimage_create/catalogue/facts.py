@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diskimage_create.catalogue import phases
+from diskimage_create.elements import CHECKS_DIRECTORY
 
 _READMES = ("README.rst", "README.md", "README", "README.txt")
 _INSTALL_TYPE = re.compile(r"(.+)-([a-z]+)-install")
@@ -43,6 +45,17 @@ class Variable:
     default: str | None
     """Where a script has one"""
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test that an element brings for images that are made of it."""
+
+    name: str
+    path: str
+    """Relative to the element"""
+    title: str
+    """What it says of itself, in a line; empty where it says nothing"""
 
 
 def readme(directory: Path) -> Path | None:
@@ -142,9 +155,24 @@ def variables(directory: Path) -> list[Variable]:
     ]
 
 
+def tests(directory: Path) -> list[Test]:
+    """The tests in an element's ``checks``; what is no Python is left out, as nothing says what is in it."""
+    found = []
+    for path in sorted((directory / CHECKS_DIRECTORY).rglob("test_*.py")):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test"):
+                title = (ast.get_docstring(node) or "").partition("\n")[0]
+                found.append(Test(node.name, str(path.relative_to(directory)), title))
+    return found
+
+
 def _texts(directory: Path) -> Iterator[str]:
     for root, names, found in os.walk(directory):
-        names[:] = [name for name in names if name not in ("tests", "__pycache__")]
+        names[:] = [name for name in names if name not in ("tests", CHECKS_DIRECTORY, "__pycache__")]
         for name in found:
             path = os.path.join(root, name)
             if os.path.isfile(path) and os.path.getsize(path) <= _LARGEST:

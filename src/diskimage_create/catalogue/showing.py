@@ -44,6 +44,7 @@ def as_json(catalogue: Catalogue, entry: Entry, distro: str | None, release: str
             }
             for package in packages.packages(entry.path, distro, release)
         ],
+        "checks": [asdict(test) for test in facts.tests(entry.path)],
     }
 
 
@@ -62,6 +63,7 @@ def as_text(catalogue: Catalogue, entry: Entry, distro: str | None, release: str
         ("hooks", list(_hooks(entry))),
         ("variables", [_variable(each) for each in facts.variables(entry.path)]),
         ("packages", [_package(each) for each in packages.packages(entry.path, distro, release)]),
+        ("checks", [f"{each.name}  ({each.title})" if each.title else each.name for each in facts.tests(entry.path)]),
     ]
     lines = []
     for title, values in rows:

@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
@@ -22,7 +23,10 @@ COMMANDS = MappingProxyType(
         "build": "Plan, build, check and record images. The default command.",
         "plan": "Show what would be built, and with what.",
         "validate": "Check an image through a read-only mount.",
+        "verify": "Check an image against the record, checksums, SBOMs and signatures beside it.",
         "boot": "Boot an image in QEMU and check it from outside; an amphora under traffic.",
+        "sbom": "Print what is in an image: SPDX or CycloneDX.",
+        "attest": "Write SBOMs, provenance and checksums beside an image, and sign them.",
         "publish": "Bring an image to docker, podman, registries, Glance, directories, object stores.",
         "elements": "List, show, draw and check elements.",
         "images": "Check, pin and mirror the container images that charts and other files name.",
@@ -102,6 +106,14 @@ format_option = click.option(
     help="[text]",
 )
 
+report_option = click.option(
+    "--report",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Write a report there: .html, .xml (JUnit), .json or .txt. Repeatable.",
+)
+
 
 @click.group(
     cls=LazyCommands,
@@ -167,6 +179,8 @@ def stop_on_signals(outcome: str = "everything is unmounted and removed") -> Non
 
 def report_error(error: BaseException) -> int:
     """Print an error as ``error: WHAT (WHERE)`` and ``hint: WHAT TO DO``; returns the exit status."""
+    if isinstance(error.__cause__, (Interrupted, KeyboardInterrupt)):  # a signal came while Python made a class
+        error = error.__cause__
     match error:
         case Problems():
             _print(error.problems)

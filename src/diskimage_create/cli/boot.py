@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from diskimage_create.cli import CONTEXT, format_option, stop_on_signals
+from diskimage_create.cli import CONTEXT, format_option, report_option, stop_on_signals
 from diskimage_create.errors import ImageRejected
 
 
@@ -43,6 +43,7 @@ def _a_number(_ctx: click.Context, _option: click.Parameter, seconds: float) -> 
     type=click.Path(path_type=Path),
     help="Record the serial console there.  [on failure, in IMAGE.console.log]",
 )
+@report_option
 @format_option
 def boot(
     image: Path,
@@ -52,6 +53,7 @@ def boot(
     memory: int,
     accelerator: str,
     console: Path | None,
+    report: tuple[Path, ...],
     output_format: str,
 ) -> int:
     """Boot an image (qcow2, raw, vhd) in QEMU, and check it from outside.
@@ -65,7 +67,8 @@ def boot(
       diskimage-create boot image.raw --arch amd64 --profile base --console console.log --format json
     """
     from diskimage_create import boot as booting
-    from diskimage_create.boot import report
+    from diskimage_create import reports
+    from diskimage_create.boot import report as show
     from diskimage_create.host import machine_architecture
 
     stop_on_signals()
@@ -79,9 +82,12 @@ def boot(
         console=console,
         failed_console=image.with_name(f"{image.name}.console.log"),
     )
-    result = booting.boot(image, options, partial(click.echo, err=True))
+    keep = [*reports.kept_beside(image), *([console] if console else [])]
+    with reports.collected(report, keep) as subjects:
+        result = booting.boot(image, options, partial(click.echo, err=True))
+        subjects.append(reports.of_boot(result))
     if output_format == "json":
-        click.echo(report.as_json(result))
+        click.echo(show.as_json(result))
     else:
-        report.print_text(result, sys.stdout)
+        show.print_text(result, sys.stdout)
     return 0 if result.ok else ImageRejected.exit_code

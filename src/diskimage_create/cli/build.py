@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from diskimage_create.cli import CONTEXT, options, report_error, stop_on_signals, version_option
+from diskimage_create.cli import CONTEXT, options, report_error, report_option, stop_on_signals, version_option
 from diskimage_create.errors import DiskImageError, InputError, Interrupted, Problem
 
 if TYPE_CHECKING:
-    from diskimage_create.model import BuildPlan
+    from diskimage_create.model import Artifact, BuildPlan
     from diskimage_create.pipeline import BuildOptions
+    from diskimage_create.reports import Subject
     from diskimage_create.request import Request
 
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--max-age", metavar="AGE", default="24h", help="How long to trust what cannot be known.  [24h]")
 @click.option("--why", is_flag=True, help="Say all that differs from what is stored.")
 @click.option("--keep-failed", is_flag=True, help="Keep a rejected image as X.failed.")
+@report_option
 @click.pass_context
 def build(
     ctx: click.Context,
@@ -41,6 +44,7 @@ def build(
     offline: bool,
     max_age: str,
     why: bool,
+    report: tuple[Path, ...],
     **image: Any,
 ) -> int:
     """Plan, build, check and record images.
@@ -55,7 +59,7 @@ def build(
       diskimage-create -i debian -d bookworm -s 3 -t qcow2,tar -o /srv/images/amphora
       diskimage-create --config images.yaml --config site.yaml --output-directory /srv/images
     """
-    from diskimage_create import pipeline
+    from diskimage_create import pipeline, reports
     from diskimage_create.prepare import prepare_all
 
     problems: list[Problem] = []
@@ -80,7 +84,9 @@ def build(
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         click.echo(f"note: {note}", err=True)
     stop_on_signals()
-    return _build_all(zip(requests, plans, strict=True), how)
+    keep = [path for plan in plans for path in reports.made_by(plan.spec)]
+    with reports.collected(report, keep) as subjects:
+        return _build_all(zip(requests, plans, strict=True), how, report, subjects)
 
 
 def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
@@ -100,9 +106,15 @@ def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
         raise InputError(problems)
 
 
-def _build_all(jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions) -> int:
-    """Build one image after the other; returns the exit code of the first that could not be built."""
-    from diskimage_create import pipeline, progress
+def _build_all(
+    jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions, report: Sequence[Path], subjects: list[Subject]
+) -> int:
+    """Build one image after the other; returns the exit code of the first that could not be built.
+
+    :param report: reports that will be written
+    :param subjects: gets what they say of each image
+    """
+    from diskimage_create import reports
     from diskimage_create.prepare import prepare
 
     status = 0
@@ -112,12 +124,13 @@ def _build_all(jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions) -> 
         try:
             if number:  # the images before it took their time, and it may be made of one of them
                 plan = prepare(request, to_build=True)
-            with progress.display() as display:
-                options = replace(how, validate=how.validate and request.validate)
-                artifacts = pipeline.build(plan, request.host, display, options, partial(click.echo, err=True))
+            artifacts = _build_one(request, plan, how)
         except DiskImageError as error:
+            if isinstance(error, Interrupted):
+                raise
+            subjects.append(reports.of_failure(plan.spec, error))
             # What another image is made of may be all right.
-            if not request.places or isinstance(error, Interrupted):
+            if not request.places:
                 raise
             code = report_error(error)
             status = status or code
@@ -125,4 +138,14 @@ def _build_all(jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions) -> 
         for artifact in artifacts:
             click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
             click.echo(artifact.path)
+        if report:
+            subjects += reports.of_build(artifacts, content=reports.show_content(report))
     return status
+
+
+def _build_one(request: Request, plan: BuildPlan, how: BuildOptions) -> list[Artifact]:
+    from diskimage_create import pipeline, progress
+
+    with progress.display() as display:
+        options = replace(how, validate=how.validate and request.validate)
+        return pipeline.build(plan, request.host, display, options, partial(click.echo, err=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +61,10 @@ def publish(image: Path, places: tuple[str, ...], output_format: str, **values: 
     from diskimage_create.publish import publish as publish_to
     from diskimage_create.publish.model import Compression, Form
 
-    glance = _glance(values)
-    wanted = destinations.parse(places)
-    registries = access(values)
+    glance, wanted, registries, read = _all_of(
+        lambda: _glance(values), lambda: destinations.parse(places), lambda: access(values), lambda: source.read(image)
+    )
     stop_on_signals("what is not complete has no name at its destination, and the same command goes on")
-    read = source.read(image)
     with progress.transfers(len(wanted)) as display:
         shown = _Shown(display)
         options = Options(
@@ -83,6 +83,23 @@ def publish(image: Path, places: tuple[str, ...], output_format: str, **values: 
     if failed:
         raise RemoteProblems(failed)
     return 0
+
+
+def _all_of(*readers: Callable[[], Any]) -> list[Any]:
+    """What each of them reads.
+
+    :raises InputError: all that is wrong with any of it
+    """
+    found: list[Any] = []
+    problems: list[Problem] = []
+    for read in readers:
+        try:
+            found.append(read())
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found
 
 
 class _Shown:

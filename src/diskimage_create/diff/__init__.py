@@ -14,6 +14,7 @@ from typing import Any
 
 from diskimage_create import as_root, process
 from diskimage_create.diff import ignore as ignoring
+from diskimage_create.diff.changelogs import with_cves
 from diskimage_create.diff.disk import compare_disks
 from diskimage_create.diff.files import compare_trees
 from diskimage_create.diff.ignore import IgnoreList
@@ -29,6 +30,8 @@ from diskimage_create.workspace import workspace
 
 __all__ = ["Aspect", "Change", "Difference", "Kind", "compare"]
 
+_NO_CHANGELOGS = "CVE identifiers: a record holds no changelogs; compare the images for what upgrades name"
+
 
 def compare(a: Path, b: Path, *, ignore: bool = False) -> Difference:
     """Compare two images, of any types; or two records; or the packages of one with the other.
@@ -39,7 +42,9 @@ def compare(a: Path, b: Path, *, ignore: bool = False) -> Difference:
     """
     records = _recognise(a, b)
     if records[0] and records[1]:
-        return Difference(a, b, compare_records(records[0], records[1]))
+        groups = compare_records(records[0], records[1])
+        upgraded = any(change.kind is Kind.UPGRADED for change in groups["packages"])
+        return Difference(a, b, groups, (_NO_CHANGELOGS,) if upgraded else ())
     if not process.is_root():
         request = {"a": str(a.absolute()), "b": str(b.absolute()), "ignore": ignore}
         return replace(from_json(as_root.ask("diskimage_create.diff.as_root", request)), a=a, b=b)
@@ -103,7 +108,9 @@ def _compare_images(a: ImageView, b: ImageView, ignore: IgnoreList, directory: P
     notes = [f"{view.path}: {note}" for view in (a, b) for note in view.notes]
     groups = {"files": compare_trees(a.root.path, b.root.path, ignore)}
     try:
-        groups["packages"] = compare_packages(read_inventory(a), read_inventory(b))
+        changes = compare_packages(read_inventory(a), read_inventory(b))
+        groups["packages"], without = with_cves(changes, a.root, b.root)
+        notes += without
     except Unavailable as reason:
         notes.append(f"packages: {reason}")
     groups["services"] = compare_values(unit_states(a.root), unit_states(b.root))

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from diskimage_create import process
 from diskimage_create.diff.files import compare_trees
 from diskimage_create.diff.ignore import IgnoreList
 from diskimage_create.diff.model import Change, compare_values
 from diskimage_create.errors import CommandFailed, HostError
 from diskimage_create.validate.disk import EFI_SYSTEM, Partition
 from diskimage_create.validate.image import ImageView
+from diskimage_create.validate.opening import fat
 
 _SECTOR = 512
 # A GPT has its header in the second sector, and its entries in the next 32: all that they say has a name of its own.
@@ -102,9 +102,7 @@ def _compare_efi(a: ImageView, b: ImageView, number: int, ignore: IgnoreList, di
     for view, side in ((a, "a"), (b, "b")):
         tree = directory / f"efi-{side}-{number}"
         tree.mkdir()
-        start = next(partition.start for partition in view.disk.partitions if partition.number == number)
-        # Not every kernel has vfat; mtools need none.
-        process.run(["mcopy", "-s", "-n", "-i", f"{view.raw}@@{start}", "::", f"{tree}/"])
+        fat.copied(view.raw, next(part for part in view.disk.partitions if part.number == number), tree)
         trees.append(tree)
     return [
         replace(change, name=f"partition {number}:{change.name}")

@@ -42,6 +42,8 @@ class Change:
     new: str | None = None
     aspects: tuple[Aspect, ...] = ()
     """Of a changed file: in what it differs. ``old`` and ``new`` are None then."""
+    cves: tuple[str, ...] = ()
+    """Of a package: what its changelog names between the versions"""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Difference:
 
 
 def _change_json(change: Change) -> dict[str, Any]:
-    return asdict(change) | {"aspects": [asdict(aspect) for aspect in change.aspects]}
+    return asdict(change) | {"aspects": [asdict(aspect) for aspect in change.aspects], "cves": list(change.cves)}
 
 
 def from_json(data: Mapping[str, Any]) -> Difference:
@@ -84,7 +86,7 @@ def from_json(data: Mapping[str, Any]) -> Difference:
 
 def _change(data: Mapping[str, Any]) -> Change:
     aspects = tuple(Aspect(**aspect) for aspect in data["aspects"])
-    return Change(data["name"], Kind(data["kind"]), data["old"], data["new"], aspects)
+    return Change(data["name"], Kind(data["kind"]), data["old"], data["new"], aspects, tuple(data["cves"]))
 
 
 def compare_values(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[Change, ...]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from diskimage_create.diff.model import Aspect, Change, Difference
 
+_MOST_CVES = 20
+
 
 def as_json(difference: Difference) -> str:
     """The difference as ``diff --format json`` prints it."""
@@ -39,7 +41,15 @@ def _rows(changes: Sequence[Change]) -> Iterator[str]:
     width = max((len(change.kind.value) for change in changes), default=0)
     for change in changes:
         details = "; ".join(map(_aspect, change.aspects)) if change.aspects else _values(change.old, change.new)
-        yield f"  {change.kind.value:{width}}  {_printable(change.name)}: {_printable(details)}"
+        yield f"  {change.kind.value:{width}}  {_printable(change.name)}: {_printable(details)}{_cves(change.cves)}"
+
+
+def _cves(cves: Sequence[str]) -> str:
+    """A kernel's changelog names hundreds: the JSON has all of them."""
+    if not cves:
+        return ""
+    more = f" and {len(cves) - _MOST_CVES} more" if len(cves) > _MOST_CVES else ""
+    return f" ({', '.join(cves[:_MOST_CVES])}{more})"
 
 
 def _aspect(aspect: Aspect) -> str:

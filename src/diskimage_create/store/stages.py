@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from diskimage_create import process
+from diskimage_create.elements import CHECKS_DIRECTORY
 from diskimage_create.errors import DiskImageError, InputError, Problem
 from diskimage_create.model import STAGES, STEPS, BuildPlan, ResolvedElement
 from diskimage_create.once import once
@@ -154,7 +155,8 @@ def resumed(plan: BuildPlan, stored: Path, stage: str, directory: Path) -> dict[
 def names_in_hooks(resolved: Iterable[ResolvedElement]) -> list[str]:
     """What the elements bring into the hooks directory, as tar is told it."""
     files = (file for element in resolved for file in element.files)
-    return sorted({f"./{file.path}" for file in files if not file.value.startswith("directory")})
+    brought = {f"./{file.path}" for file in files if not file.value.startswith("directory")}
+    return sorted({*brought, f"./{CHECKS_DIRECTORY}"})
 
 
 def sums_in_hooks(resolved: Iterable[ResolvedElement], after: str | None = None) -> list[str]:

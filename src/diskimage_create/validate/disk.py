@@ -14,6 +14,10 @@ from diskimage_create.errors import CommandFailed
 BOOT_CODE_BYTES = 440
 _SECTOR = 512
 
+#: As much of a file system's start as its superblock is in, whatever its type: Btrfs has it at 64 KiB
+HEAD_BYTES = 65536 + 4096
+_BTRFS_SUPERBLOCK = 65536
+
 # GPT partition types.
 EFI_SYSTEM = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
@@ -69,17 +73,31 @@ class Disk:
     """The sector that GRUB's boot code loads next; empty where there is no GRUB."""
     identifier: str = ""
     """The disk's own, by its partition table: random where nobody sets it."""
+    root_number: int | None = None
+    """The number of the partition that was seen to hold the root file system."""
 
     @property
     def root(self) -> Partition | None:
-        """The partition that must hold the root file system: the largest with a Linux file system.
+        """The partition with the root file system: the one that was seen to hold it, else the largest that can.
 
         None where there are logical volumes: it is one of those, and what else there is may be /boot.
         """
-        if any(partition.logical_volumes for partition in self.partitions):
+        if self.root_number is not None:
+            return next(partition for partition in self.partitions if partition.number == self.root_number)
+        if self.has_logical_volumes:
             return None
-        candidates = [partition for partition in self.partitions if partition.filesystem]
-        return max(candidates, key=lambda partition: partition.size, default=None)
+        return next(iter(self.linux_partitions), None)
+
+    @property
+    def linux_partitions(self) -> list[Partition]:
+        """Those with a file system that can be Linux' root, the largest first."""
+        known = [partition for partition in self.partitions if partition.filesystem]
+        return sorted(known, key=lambda partition: partition.size, reverse=True)
+
+    @property
+    def has_logical_volumes(self) -> bool:
+        """Whether any partition is an LVM physical volume."""
+        return any(partition.logical_volumes for partition in self.partitions)
 
 
 def read_disk(path: Path) -> Disk:
@@ -121,11 +139,14 @@ def parse_sfdisk(text: str) -> tuple[str, str, list[Partition]]:
 
 
 def parse_superblock(start: bytes) -> FileSystem | None:
-    """The Linux file system whose first bytes (4 KiB or more) these are; None for any other content."""
+    """The Linux file system whose first bytes these are, :data:`HEAD_BYTES` or more; None for any other content."""
     if len(start) >= 2048 and start[1080:1082] == b"\x53\xef":
         return _ext(start[1024:2048])
     if len(start) >= 512 and start[:4] == b"XFSB":
         return FileSystem("xfs", _text(start[108:120]), _uuid(start[32:48]), None)
+    btrfs = start[_BTRFS_SUPERBLOCK:]  # struct btrfs_super_block: fsid, magic, label
+    if btrfs[64:72] == b"_BHRfS_M":
+        return FileSystem("btrfs", _text(btrfs[0x12B : 0x12B + 256]), _uuid(btrfs[32:48]), None)
     return None
 
 
@@ -152,7 +173,7 @@ def _ext(superblock: bytes) -> FileSystem:
 
 def _partition_table(path: Path) -> tuple[str | None, str, list[Partition]]:
     try:
-        found = process.run(["sfdisk", "--json", path])
+        found = process.run(["sfdisk", "--json", "--", path])
         return parse_sfdisk(found.stdout)
     except (CommandFailed, ValueError, LookupError, TypeError):
         # No table, or one that is beyond use: of some, sfdisk prints half a document or none, and is content.
@@ -165,7 +186,7 @@ def _whole(size: int) -> Partition:
 
 
 def _with_filesystem(file: BinaryIO, partition: Partition) -> Partition:
-    start = _read(file, partition.start, 4096)
+    start = _read(file, partition.start, HEAD_BYTES)
     return replace(partition, filesystem=parse_superblock(start), logical_volumes=is_physical_volume(start))
 
 

@@ -18,8 +18,8 @@ from diskimage_create.validate.root import ImageRoot
 
 _MANIFESTS = "/etc/dib-manifests"
 
-# Distribution element -> ID in /etc/os-release and package family.
-_DISTRIBUTIONS = {
+#: Distribution element -> ID in /etc/os-release and package family
+DISTRIBUTIONS = {
     "debian": ("debian", "debian"),
     "debian-minimal": ("debian", "debian"),
     "ubuntu": ("ubuntu", "debian"),
@@ -54,6 +54,14 @@ _WITH_VALUE = frozenset(
         "--docker-target",
     )
 )
+
+
+# What the fields of an expectation are in a record; each may be missing.
+_TYPES = {
+    "arch": str, "distribution": str, "family": str, "release": str, "size_gib": int, "sshd": bool,
+    "root_password": bool, "key_user": str,
+}  # fmt: skip
+_LISTS = ("elements", "packages", "datasources", "password_users", "lent_certificates", "ca_certificates")
 
 
 def expectation_for(image: Path) -> Expectation:
@@ -92,7 +100,7 @@ def expectation_in(view: ImageView) -> Expectation:
     try:
         root = view.root
         arguments = root.read_text(f"{_MANIFESTS}/dib_arguments")
-    except (Unavailable, PermissionError):
+    except (Unavailable, OSError):  # as of a damaged file system: the checks will say so
         return Expectation()
     if arguments is None:
         return Expectation()
@@ -102,7 +110,7 @@ def expectation_in(view: ImageView) -> Expectation:
 def from_manifests(arguments: str, environment: Mapping[str, str]) -> Expectation:
     """The expectation that a command line and the ``DIB_*`` variables of a build amount to."""
     options, elements = _split_arguments(arguments)
-    distribution = next((_DISTRIBUTIONS[name] for name in elements if name in _DISTRIBUTIONS), None)
+    distribution = next((DISTRIBUTIONS[name] for name in elements if name in DISTRIBUTIONS), None)
     size = options.get("--image-size", "")
     datasources = environment.get("DIB_CLOUD_INIT_DATASOURCES")
     sshd = environment.get("DIB_OCTAVIA_AMP_USE_SSH") if "amphora-agent" in elements else None
@@ -143,7 +151,11 @@ def to_json(expectation: Expectation) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> Expectation:
-    """The inverse of :func:`to_json`."""
+    """The inverse of :func:`to_json`.
+
+    :raises TypeError: a value is of another type
+    """
+    _require_types(data)
     datasources = data.get("datasources")
     return Expectation(
         arch=data.get("arch"),
@@ -161,6 +173,17 @@ def from_json(data: Mapping[str, Any]) -> Expectation:
         lent_certificates=tuple(data.get("lent_certificates", ())),
         ca_certificates=tuple(data.get("ca_certificates", ())),
     )
+
+
+def _require_types(data: Mapping[str, Any]) -> None:
+    """A record can be written by anyone, and nobody asks a text for its product with a number of bytes."""
+    for name, kind in _TYPES.items():
+        if not isinstance(data.get(name), kind | None):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    for name in _LISTS:
+        values = data.get(name) or []
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise TypeError(f"{name} is no list of texts")
 
 
 def _environment(root: ImageRoot) -> dict[str, str]:

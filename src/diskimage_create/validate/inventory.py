@@ -1,4 +1,4 @@
-"""The packages of an image with their versions, for its record and for comparing images."""
+"""The packages of an image with their versions and sizes, for its record and for comparing images."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import re
 import struct
 from collections.abc import Iterator
 
+from diskimage_create.model import SizedPackage
 from diskimage_create.validate.image import ImageView, Unavailable
-from diskimage_create.validate.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
+from diskimage_create.validate.packages import DPKG_STATUS, no_database, rpm_database, rpm_rows
 
-_FIELD = re.compile(r"^(Package|Status|Architecture|Version): (.*)$", re.MULTILINE)
+_FIELD = re.compile(r"^(Package|Status|Architecture|Version|Installed-Size): (.*)$", re.MULTILINE)
 
 # Tags of an rpm header, and the types of their values (rpm's rpmtag.h).
-_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH = 1000, 1001, 1002, 1003, 1022
-_INT32, _STRING = 4, 6
+_NAME, _VERSION, _RELEASE, _EPOCH, _SIZE, _ARCH, _LONG_SIZE = 1000, 1001, 1002, 1003, 1009, 1022, 5009
+_INT32, _INT64, _STRING = 4, 5, 6
+_NUMBERS = {_INT32: ">I", _INT64: ">Q"}
 
 
 def package_versions(view: ImageView) -> list[dict[str, str]]:
@@ -29,6 +31,17 @@ def read_inventory(view: ImageView) -> list[dict[str, str]]:
 
     :raises Unavailable: there is no package database that can be read here
     """
+    return [
+        {"package": each.name, "version": each.version, "architecture": each.architecture}
+        for each in sized_packages(view)
+    ]
+
+
+def sized_packages(view: ImageView) -> list[SizedPackage]:
+    """Every installed package, with its size.
+
+    :raises Unavailable: there is no package database that can be read here
+    """
     status = view.root.read_text(DPKG_STATUS)
     if status is not None:
         packages = list(_dpkg(status))
@@ -36,19 +49,26 @@ def read_inventory(view: ImageView) -> list[dict[str, str]]:
         (rows,) = rpm_rows(database, view.workspace, "SELECT blob FROM Packages")
         packages = list(_rpm(row[0] for row in rows))
     else:
-        raise Unavailable(NO_DATABASE)
-    return sorted(packages, key=lambda package: (package["package"], package["architecture"], package["version"]))
+        raise Unavailable(no_database(view.root))
+    return sorted(packages, key=lambda package: (package.name, package.architecture, package.version))
 
 
-def _dpkg(status: str) -> Iterator[dict[str, str]]:
+def _dpkg(status: str) -> Iterator[SizedPackage]:
+    """Sizes are in KiB there: Debian Policy 5.6.20."""
     for paragraph in status.split("\n\n"):
         fields = dict(_FIELD.findall(paragraph))
         if fields.get("Status", "").endswith(" installed"):
-            names = ("Package", "Version", "Architecture")
-            yield {name.lower(): fields.get(name, "") for name in names}
+            name, version, architecture = (fields.get(key, "") for key in ("Package", "Version", "Architecture"))
+            kib = _number(fields.get("Installed-Size"))
+            yield SizedPackage(name, version, architecture, None if kib is None else kib * 1024)
 
 
-def _rpm(headers: Iterator[bytes]) -> Iterator[dict[str, str]]:
+def _number(text: str | None) -> int | None:
+    """None for what is none; no number of bytes on a disk is longer."""
+    return int(text) if text and len(text) < 19 and text.isascii() and text.isdigit() else None
+
+
+def _rpm(headers: Iterator[bytes]) -> Iterator[SizedPackage]:
     for header in headers:
         try:
             tags = parse_rpm_header(header)
@@ -57,7 +77,8 @@ def _rpm(headers: Iterator[bytes]) -> Iterator[dict[str, str]]:
         epoch = f"{tags[_EPOCH]}:" if tags.get(_EPOCH) else ""
         if (name := tags.get(_NAME, "")) != "gpg-pubkey":  # a key, which rpm keeps as a package
             version = f"{epoch}{tags.get(_VERSION, '')}-{tags.get(_RELEASE, '')}"
-            yield {"package": name, "version": version, "architecture": tags.get(_ARCH, "")}
+            size = _number(tags.get(_LONG_SIZE, tags.get(_SIZE)))
+            yield SizedPackage(name, version, tags.get(_ARCH, ""), size)
 
 
 def parse_rpm_header(header: bytes) -> dict[int, str]:
@@ -75,6 +96,6 @@ def parse_rpm_header(header: bytes) -> dict[int, str]:
     for tag, kind, offset, count in struct.iter_unpack(">IIiI", header[8:data]):
         if kind == _STRING:
             tags[tag] = header[data + offset : header.index(b"\0", data + offset)].decode(errors="replace")
-        elif kind == _INT32 and count == 1:
-            tags[tag] = str(struct.unpack_from(">I", header, data + offset)[0])
+        elif kind in _NUMBERS and count == 1:
+            tags[tag] = str(struct.unpack_from(_NUMBERS[kind], header, data + offset)[0])
     return tags

@@ -17,6 +17,8 @@ from diskimage_create.validate.root import ImageRoot
 DPKG_STATUS = "/var/lib/dpkg/status"
 NO_DATABASE = "the image has no package database that can be read here (dpkg, or rpm with SQLite)"
 _RPM_DIRECTORIES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+# Formats of rpm's that are not read here: of before 4.16, and of SUSE.
+_OTHER_RPM = {"Packages": "Berkeley DB", "Packages.db": "ndb"}
 
 # Anything else means that dpkg was stopped half-way.
 _WHOLE_STATES = frozenset({"installed", "config-files", "not-installed"})
@@ -67,7 +69,16 @@ def read_packages(view: ImageView) -> Packages:
         return Packages(packages.installed, packages.provided, (*packages.unfinished, *_interrupted(view.root)))
     if database := rpm_database(view.root):
         return _read_rpm(database, view.workspace)
-    raise Unavailable(NO_DATABASE)
+    raise Unavailable(no_database(view.root))
+
+
+def no_database(root: ImageRoot) -> str:
+    """Why the packages of an image cannot be told."""
+    for directory in _RPM_DIRECTORIES:
+        for name, form in _OTHER_RPM.items():
+            if root.is_file(f"{directory}/{name}"):
+                return f"{directory}/{name} is an rpm database of the form {form}; only SQLite is read here"
+    return NO_DATABASE
 
 
 def _provided_names(field: str) -> list[str]:

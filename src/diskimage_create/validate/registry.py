@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from diskimage_create.errors import DiskImageError, HostError
+from diskimage_create.errors import DiskImageError, HostError, Interrupted
 from diskimage_create.model import Expectation, Finding, Severity, Status
 from diskimage_create.validate.image import ImageView, Unavailable
+from diskimage_create.validate.room import no_room
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Outcome:
 
     status: Status
     message: str
+    parts: tuple[Finding, ...] = ()
+    """What it found besides, each with an id of its own"""
 
 
 CheckFunction = Callable[[ImageView, Expectation], Outcome]
@@ -95,18 +98,33 @@ def listed(names: Iterable[str], limit: int = 8) -> str:
 
 
 def run_check(check: Check, view: ImageView, expectation: Expectation, *, deep: bool) -> Finding:
-    """Run one check; whatever the image does to it becomes a finding."""
+    """Run one check; whatever the image does to it becomes a finding.
+
+    :raises HostError: there is no room for what the check has to keep: it might have found something
+    """
+    return run_parts(check, view, expectation, deep=deep)[0]
+
+
+def run_parts(check: Check, view: ImageView, expectation: Expectation, *, deep: bool) -> tuple[Finding, ...]:
+    """The same, with what the check found besides."""
     started = time.monotonic()
     outcome = _not_applicable(check, expectation, deep) or _outcome(check, view, expectation)
     status = outcome.status
     if status is Status.FAIL and check.severity is Severity.WARNING:
         status = Status.WARN
-    return Finding(check.id, check.title, status, printable(outcome.message), time.monotonic() - started)
+    seconds = time.monotonic() - started
+    found = Finding(check.id, check.title, status, printable(outcome.message), seconds, check.severity)
+    return found, *outcome.parts
 
 
 def printable(text: str) -> str:
-    """The text with control characters written out: a message quotes names that an image made up."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in " ".join(text.split()))
+    """The text in one line, with control characters written out: a message quotes names that an image made up."""
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """The text with all that could not be shown, or would do something to a terminal, written out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _not_applicable(check: Check, expectation: Expectation, deep: bool) -> Outcome | None:
@@ -120,11 +138,15 @@ def _not_applicable(check: Check, expectation: Expectation, deep: bool) -> Outco
 def _outcome(check: Check, view: ImageView, expectation: Expectation) -> Outcome:
     try:
         return check.run(view, expectation)
+    except Interrupted:
+        raise
     except (Unavailable, HostError) as reason:
         return skipped(str(reason))
     except PermissionError as error:
         return skipped(f"only root may read {error.filename}")
     except (OSError, DiskImageError) as error:
+        if lack := no_room(error):
+            raise lack from None
         # The file system of a damaged image answers with I/O errors.
         return Outcome(Status.FAIL, f"cannot be examined: {error}")
     except Exception as error:  # no image may end the validation, whatever is in its files

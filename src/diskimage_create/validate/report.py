@@ -7,6 +7,7 @@ import os
 from typing import TextIO
 
 from diskimage_create.model import Report, Status
+from diskimage_create.validate.registry import visible
 
 _WORDS = {Status.PASS: "ok", Status.FAIL: "FAIL", Status.WARN: "warn", Status.SKIP: "skip"}
 _STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.WARN: "yellow", Status.SKIP: "dim"}
@@ -29,7 +30,7 @@ def summary(report: Report) -> str:
     counts = {status: sum(f.status is status for f in report.findings) for status in Status}
     verdict = "good" if report.ok else "rejected"
     return (
-        f"{report.image}: {verdict}, {counts[Status.PASS]} passed, {counts[Status.FAIL]} failed,"
+        f"{visible(str(report.image))}: {verdict}, {counts[Status.PASS]} passed, {counts[Status.FAIL]} failed,"
         f" {counts[Status.WARN]} warnings, {counts[Status.SKIP]} skipped, {report.seconds:.1f} s"
     )
 

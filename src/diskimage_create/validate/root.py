@@ -12,7 +12,8 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -38,13 +39,35 @@ class Entry(NamedTuple):
     inode: int
 
 
+Listing = Callable[[], Iterable[Entry]]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One file system of an image: a directory of this host, and how all that is in it is listed."""
+
+    path: Path
+    listing: Listing
+    listed: bool = False
+    """Whether the listing is what to ask of a file: through FUSE each question is slow, and what an ordinary user
+    unpacked has lost its owners. Directories may have no size then."""
+
+
 class ImageRoot:
     """The directory tree of an image, addressed by the names that the image itself uses."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._top = os.fspath(path)
-        self._directories: dict[str, str] = {}
+    def __init__(self, tree: Path | Tree, mounted: Mapping[str, Tree] | None = None) -> None:
+        """``mounted``: further file systems of the image, each by the directory that the booted image has it at."""
+        self._tree = tree if isinstance(tree, Tree) else Tree(tree, lambda: walk(tree))
+        self.path = self._tree.path
+        self._top = os.fspath(self.path)
+        self._mounted = {tuple(_parts(name)): tree for name, tree in (mounted or {}).items()}
+        self._directories: dict[str, list[str]] = {}
+
+    @property
+    def mounted(self) -> dict[str, Tree]:
+        """The further file systems, by the directory that the booted image has them at."""
+        return {"/" + "/".join(parts): tree for parts, tree in self._mounted.items()}
 
     def resolve(self, name: str, *, follow: bool = True) -> str:
         """The host path of the file that ``name`` means in the image, free of symbolic links.
@@ -53,6 +76,16 @@ class ImageRoot:
         :raises FileNotFoundError: there is no such file in the image; a loop of links leads to none
         :raises NotADirectoryError: nor can there be
         """
+        return self._host(self._resolved(name, follow=follow))
+
+    def canonical(self, name: str) -> str:
+        """The name, from ``/``, of the file that ``name`` means, free of links.
+
+        :raises OSError: as :meth:`resolve` does
+        """
+        return "/" + "/".join(self._resolved(name, follow=True))
+
+    def _resolved(self, name: str, *, follow: bool) -> list[str]:
         if "\0" in name:  # names come from the image's own files: anything is possible
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         done: list[str] = []
@@ -63,7 +96,7 @@ class ImageRoot:
             if part == "..":
                 done = done[:-1]
                 continue
-            here = os.path.join(self._top, *done, part)
+            here = self._host([*done, part])
             mode = os.lstat(here).st_mode
             if stat.S_ISLNK(mode) and (follow or pending):
                 links += 1
@@ -77,7 +110,15 @@ class ImageRoot:
             if pending and not stat.S_ISDIR(mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
             done.append(part)
-        return os.path.join(self._top, *done)
+        return done
+
+    def _host(self, parts: list[str]) -> str:
+        """Where the file of this name, free of links, is on the host."""
+        if self._mounted:
+            for length in range(len(parts), 0, -1):
+                if tree := self._mounted.get(tuple(parts[:length])):
+                    return os.path.join(tree.path, *parts[length:])
+        return os.path.join(self._top, *parts)
 
     def find(self, name: str) -> str | None:
         """The host path of ``name``, or None where the image has no such file."""
@@ -95,20 +136,43 @@ class ImageRoot:
         directory, _, last = name.rpartition("/")
         try:
             if last in ("", ".", "..") or "\0" in last:
-                return os.lstat(self.resolve(name, follow=False))
-            return os.lstat(self._directory(directory) + "/" + last)
+                return self._status(self._resolved(name, follow=False))
+            return self._status([*self._directory(directory), last])
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def stat(self, name: str) -> os.stat_result | None:
         """The status of the file that the name leads to."""
-        found = self.find(name)
-        return None if found is None else os.lstat(found)
+        try:
+            return self._status(self._resolved(name, follow=True))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _status(self, parts: list[str]) -> os.stat_result:
+        """What ``lstat`` says of a file whose directories are no links.
+
+        :raises FileNotFoundError: there is none
+        """
+        if not self._tree.listed or not parts:
+            return os.lstat(self._host(parts))
+        name = "/" + "/".join(parts)
+        if (entry := self._by_name.get(name)) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return os.stat_result((entry.mode, entry.inode, 0, entry.links, entry.uid, entry.gid, entry.size, 0, 0, 0))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Entry]:
+        return {entry.name: entry for entry in self.entries}
 
     def is_file(self, name: str) -> bool:
         """Whether the name leads to a regular file."""
         status = self.stat(name)
         return status is not None and stat.S_ISREG(status.st_mode)
+
+    def is_directory(self, name: str) -> bool:
+        """Whether the name leads to a directory."""
+        status = self.stat(name)
+        return status is not None and stat.S_ISDIR(status.st_mode)
 
     def is_executable(self, name: str) -> bool:
         """Whether the name leads to a regular file that may be executed."""
@@ -154,45 +218,59 @@ class ImageRoot:
         return [name for name in matches if self.lstat(name) is not None]
 
     def files_below(self, name: str) -> Iterator[str]:
-        """The names of everything but directories below a directory, links not followed."""
-        found = self.find(name)
-        if found is None or not os.path.isdir(found):
-            return
-        for directory, _, files in os.walk(found):
-            prefix = name.rstrip("/") + directory[len(found) :]
-            yield from (f"{prefix}/{file}" for file in sorted(files))
+        """The names of everything but directories below a directory, links not followed.
+
+        :raises OSError: a directory cannot be read
+        """
+        start = name.rstrip("/")
+        for top in (start, *(place for place in self.mounted if place.startswith(f"{start}/"))):
+            found = self.find(top)
+            if found is None or not os.path.isdir(found):
+                continue
+            for directory, folders, files in os.walk(found, onerror=_raise):
+                prefix = top + directory[len(found) :]
+                folders[:] = [folder for folder in folders if f"{prefix}/{folder}" not in self.mounted]
+                yield from (f"{prefix}/{file}" for file in sorted(files))
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """Everything in the tree but its top, read once for all checks; a name of two links is there twice."""
-        found = []
-        pending = [""]
-        while pending:
-            directory = pending.pop()
-            with os.scandir(self._top + directory) as there:
-                for each in there:
-                    name = f"{directory}/{each.name}"
-                    status = each.stat(follow_symlinks=False)
-                    found.append(
-                        Entry(
-                            name,
-                            status.st_mode,
-                            status.st_uid,
-                            status.st_gid,
-                            status.st_size,
-                            status.st_nlink,
-                            status.st_ino,
-                        )
-                    )
-                    if each.is_dir(follow_symlinks=False):
-                        pending.append(name)
+        """Everything in the tree but its top, read once for all checks; a name of two links is there twice.
+
+        Inode numbers are unique in all of it, though each file system counts its own.
+        """
+        found = list(self._tree.listing())
+        for number, (place, tree) in enumerate(self.mounted.items(), start=1):
+            found = [entry for entry in found if not entry.name.startswith(f"{place}/")]  # hidden by the mount
+            further = number << 64
+            found += (entry._replace(name=place + entry.name, inode=further + entry.inode) for entry in tree.listing())
         return tuple(found)
 
-    def _directory(self, name: str) -> str:
-        """The host path of a directory; remembered, because nothing changes in a read-only tree."""
+    def _directory(self, name: str) -> list[str]:
+        """The parts of a directory's name, free of links; remembered, because nothing changes in a read-only tree."""
         if name not in self._directories:
-            self._directories[name] = self.resolve(name)
+            self._directories[name] = self._resolved(name, follow=True)
         return self._directories[name]
+
+
+def walk(top: Path) -> list[Entry]:
+    """Everything below a directory, by looking at each file: for small trees."""
+    found = []
+    pending = [""]
+    while pending:
+        directory = pending.pop()
+        with os.scandir(os.fspath(top) + directory) as there:
+            for each in there:
+                name = f"{directory}/{each.name}"
+                status = each.stat(follow_symlinks=False)
+                owner = (status.st_uid, status.st_gid)
+                found.append(Entry(name, status.st_mode, *owner, status.st_size, status.st_nlink, status.st_ino))
+                if each.is_dir(follow_symlinks=False):
+                    pending.append(name)
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _parts(name: str) -> list[str]:

@@ -51,6 +51,13 @@ def unit_states(root: ImageRoot) -> dict[str, str]:
     return {unit: _state(root, unit, wanted) for unit in sorted(defined | wanted)}
 
 
+def started_units(root: ImageRoot) -> list[str]:
+    """The units that exist and that something starts at boot."""
+    links = [link for directory in _UNIT_DIRECTORIES[:2] for link in _links_in(root, directory)]
+    wanted = {link.rpartition("/")[2] for link in links}
+    return [unit for unit in sorted(wanted) if _state(root, unit, wanted) == "enabled"]
+
+
 def _is_unit(name: str) -> bool:
     return name.rpartition(".")[2] in _UNIT_TYPES
 

@@ -13,7 +13,7 @@ from diskimage_create.validate.users import read_users
 _UNSET_MACHINE_ID = ("", "uninitialized")
 
 # Keys of cloud-init's configuration that give a user a password.
-_CLOUD_PASSWORD = re.compile(r"^\s*-?\s*(plain_text_passwd|hashed_passwd|passwd|password)\s*:", re.MULTILINE)
+_CLOUD_PASSWORD = re.compile(r"^[ \t]*-?\s*(plain_text_passwd|hashed_passwd|passwd|password)\s*:", re.MULTILINE)
 
 
 def parse_shadow(text: str) -> dict[str, str]:
@@ -27,7 +27,7 @@ def can_log_in(password: str) -> bool:
     return not password.startswith(("!", "*"))
 
 
-def _passwords(root: ImageRoot) -> dict[str, str]:
+def password_fields(root: ImageRoot) -> dict[str, str]:
     """The password field of every user, whichever file it is in."""
     passwords = parse_shadow(root.read_text("/etc/shadow") or "")
     for user, field in parse_shadow(root.read_text("/etc/passwd") or "").items():
@@ -39,7 +39,7 @@ def _passwords(root: ImageRoot) -> dict[str, str]:
 @check("root-password", "root has no password, unless one was asked for")
 def root_password(view: ImageView, expectation: Expectation) -> Outcome:
     """A password in an image is the same in every instance. An empty one lets in everybody."""
-    password = _passwords(view.root).get("root")
+    password = password_fields(view.root).get("root")
     if password is None:
         return verdict(["there is no entry for root in /etc/shadow"], "")
     if password == "":
@@ -53,7 +53,7 @@ def root_password(view: ImageView, expectation: Expectation) -> Outcome:
 def user_passwords(view: ImageView, expectation: Expectation) -> Outcome:
     """All users but root, and those for whom one was asked for, are locked; cloud-init sets none that all can read."""
     root = view.root
-    passwords = _passwords(root)
+    passwords = password_fields(root)
     expected = {"root", *expectation.password_users}
     open_users = [user for user, field in passwords.items() if user not in expected and can_log_in(field)]
     problems = [f"not locked: {listed(open_users)}"] if open_users else []

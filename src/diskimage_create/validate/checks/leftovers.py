@@ -186,7 +186,7 @@ def resolv_conf(view: ImageView, expectation: Expectation) -> Outcome:
 
 def nameservers(text: str) -> set[str]:
     """The addresses in a resolv.conf."""
-    return set(re.findall(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE))
+    return set(re.findall(r"^[ \t]*nameserver\s+(\S+)", text, re.MULTILINE))
 
 
 def _is_loopback(server: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from diskimage_create.model import Expectation
+from diskimage_create.validate.executables import HEADER_BYTES
 from diskimage_create.validate.image import ImageView, is_kernel
+from diskimage_create.validate.kernels import missing_bytes
 from diskimage_create.validate.registry import Outcome, check, skipped, verdict
 
 _INIT = "/init"
@@ -17,17 +19,10 @@ def ramdisk(view: ImageView, expectation: Expectation) -> Outcome:
     """
     if view.kind == "kernel":
         with view.path.open("rb") as file:
-            missing = kernel_bytes(start := file.read(1024)) - view.path.stat().st_size
+            missing = missing_bytes(start := file.read(HEADER_BYTES), view.path.stat().st_size)
         problems = [] if is_kernel(start) else ["it is no kernel"]
-        return verdict([*problems, *([f"{missing} bytes are missing at its end"] if missing > 0 else [])], "a kernel")
+        return verdict([*problems, *([f"{missing} bytes are missing at its end"] if missing else [])], "a kernel")
     if view.kind != "initramfs":
         return skipped(f"a {view.kind} image is no ramdisk")
     problems = [] if view.root.is_executable(_INIT) else [f"there is no {_INIT} that could be executed"]
     return verdict(problems, f"{_INIT} is there")
-
-
-def kernel_bytes(start: bytes) -> int:
-    """How long a kernel for PCs is at least, by its header (Documentation/arch/x86/boot.rst); 0: it does not say."""
-    if start[0x202:0x206] != b"HdrS":
-        return 0
-    return (start[0x1F1] + 1) * 512 + int.from_bytes(start[0x1F4:0x1F8], "little") * 16

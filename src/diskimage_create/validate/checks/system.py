@@ -22,6 +22,9 @@ _MACHINES = {
     (21, 64): ("ppc64le", "ppc64el"),
 }
 
+#: Every such name
+ARCHITECTURES = tuple(name for names in _MACHINES.values() for name in names)
+
 # Programs that every image has one of.
 _PROGRAMS = ("/usr/bin/dpkg", "/usr/bin/rpm", "/bin/sh", "/sbin/init")
 
@@ -59,14 +62,24 @@ def _is_release(fields: dict[str, str], release: str) -> bool:
 @check("architecture", "Programs are of the architecture asked for")
 def architecture(view: ImageView, expectation: Expectation) -> Outcome:
     """The ELF header of a program that every image has names the architecture asked for."""
-    machine = _machine(view.root)
-    if machine is None:
+    found = machine(view.root)
+    if found is None:
         return verdict(["no program was found whose ELF header could be read"], "")
-    names = _MACHINES.get(machine, (f"machine {machine[0]}",))
+    name = _machine_names(*found)[0]
     if expectation.arch is None:
-        return skipped(f"{names[0]}; no architecture is known to compare with")
-    problems = [] if expectation.arch in names else [f"programs are of {names[0]} instead of {expectation.arch}"]
-    return verdict(problems, names[0])
+        return skipped(f"{name}; no architecture is known to compare with")
+    problem = foreign_machine(*found, expectation.arch)
+    return verdict([f"programs are {problem}"] if problem else [], name)
+
+
+def foreign_machine(machine: int, bits: int, arch: str | None) -> str | None:
+    """Why a program is not for an architecture, by its ELF header; None where it is, or any will do."""
+    names = _machine_names(machine, bits)
+    return None if arch is None or arch in names else f"of {names[0]} instead of {arch}"
+
+
+def _machine_names(machine: int, bits: int) -> tuple[str, ...]:
+    return _MACHINES.get((machine, bits), (f"machine {machine}",))
 
 
 def parse_elf_machine(start: bytes) -> tuple[int, int] | None:
@@ -77,10 +90,11 @@ def parse_elf_machine(start: bytes) -> tuple[int, int] | None:
     return int.from_bytes(start[18:20], order), 64 if start[4] == 2 else 32  # type: ignore[arg-type]
 
 
-def _machine(root: ImageRoot) -> tuple[int, int] | None:
+def machine(root: ImageRoot) -> tuple[int, int] | None:
+    """The same of a program that every image has; None where there is none that can be read."""
     for program in _PROGRAMS:
-        if machine := parse_elf_machine(root.read_bytes(program, limit=20) or b""):
-            return machine
+        if found := parse_elf_machine(root.read_bytes(program, limit=20) or b""):
+            return found
     return None
 
 

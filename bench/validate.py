@@ -1,0 +1,58 @@
+"""``validate`` of an image, all checks but those that read all content, against ``virt-inspector`` of the same image.
+
+    python bench/validate.py IMAGE [--runs N]     as root, who becomes an ordinary user for one of the cases
+
+Goals: by root at least 12 times as fast as virt-inspector; by an ordinary user without sudo at least 2 times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from common import table, timed
+
+NOBODY = "65534"
+#: QEMU without libvirt, and with an emulated processor: for hosts where KVM does not work
+GUESTFS = {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
+
+
+def main() -> None:
+    """Measure the cases in turn, and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--user-python", default=sys.executable, help="an interpreter that every user may start")
+    arguments = parser.parse_args()
+    image = arguments.image.resolve()
+    validate = ["-m", "diskimage_create", "validate", str(image), "--format", "json"]
+    nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", arguments.user_python]
+    cases = {
+        "virt-inspector": ["virt-inspector", "-a", str(image)],
+        "validate, root": [sys.executable, *validate],
+        "validate, ordinary user": [*nobody, *validate],
+    }
+    measured: dict[str, list[float]] = {name: [] for name in cases}
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, int(NOBODY), int(NOBODY))
+        path = os.pathsep.join(entry for entry in sys.path[1:] if entry)
+        environment = {**os.environ, **GUESTFS, "HOME": home, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        for _ in range(arguments.runs):
+            for name, command in cases.items():
+                of_user = {**environment, "TMPDIR": home} if "ordinary" in name else environment
+                measured[name].append(timed(command, of_user, Path("/")).seconds)
+    print(f"{image.stat().st_size / 2**20:.0f} MiB; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+    slowest = statistics.median(measured["virt-inspector"])
+    rows = [
+        [name, f"{(median := statistics.median(seconds)):.2f}", f"{max(seconds):.2f}", f"{slowest / median:.1f}"]
+        for name, seconds in measured.items()
+    ]
+    print(table([["case", "median s", "most s", "times as fast"], *rows]))
+
+
+if __name__ == "__main__":
+    main()
