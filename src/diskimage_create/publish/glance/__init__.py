@@ -22,6 +22,9 @@ from diskimage_create.publish.glance.upload import Upload, digest
 from diskimage_create.publish.model import Options, Receipt, Status
 from diskimage_create.publish.source import Source
 
+#: How often copies of the same image are looked at that others publish at the same time
+_ATTEMPTS = 3
+
 
 def parse(text: str) -> Destination:
     """``glance:NAME``; ``glance:`` takes the name of the image's file, without its extension.
@@ -79,25 +82,25 @@ class _Publishing:
 
     def run(self) -> Receipt:
         """All steps; after a kill between any two of them, the next run does what is left."""
-        there = self._there()
-        there = None if self.options.force else there
-        image, sent = (there, 0) if there else (self._upload(), self.source.bytes)
         tags = describe.tags(self.source, self.options.glance)
-        image, holder = self._tagged(image, tags)
+        sent, attempts = 0, _ATTEMPTS
+        while True:
+            try:
+                image = self._there()
+                if image is None or (self.options.force and not sent):
+                    image, sent = self._upload(), self.source.bytes
+                holder = rotation.take_over(self.service, image, tags)
+                break
+            except Missing:  # somebody else has published a copy at the same time, and removed ours
+                attempts -= 1
+                if not attempts:
+                    raise
         retired = rotation.retire(self.service, holder, tags, self.options.keep_last, self.options.say)
-        status = Status.PRESENT if there else Status.PUBLISHED
+        if holder.get(describe.SHA256) == self.source.sha256:
+            image = holder
+        status = Status.PUBLISHED if sent else Status.PRESENT
         done = self._summary(image, holder, tags, retired)
         return Receipt(self.what, status, image["id"], _digest_of(image), sent, message=done)
-
-    def _tagged(self, image: Image, tags: tuple[str, ...]) -> tuple[Image, Image]:
-        """This image, or a copy that somebody else has published at the same time; and the one that has the tags."""
-        try:
-            holder = rotation.take_over(self.service, image, tags)
-        except Missing:  # the copy's publisher has removed ours
-            if (copy := self._there()) is None:
-                raise
-            image, holder = copy, rotation.take_over(self.service, copy, tags)
-        return (holder if holder.get(describe.SHA256) == self.source.sha256 else image), holder
 
     def _summary(self, image: Image, holder: Image, tags: tuple[str, ...], retired: int) -> str:
         said = []
@@ -150,7 +153,10 @@ class _Publishing:
         return False
 
     def _upload(self) -> Image:
-        """A new image, active and verified; nothing stays of one that fails."""
+        """A new image, active and verified; nothing stays of one that fails.
+
+        :raises Missing: it was removed as soon as it was complete
+        """
         attributes = describe.attributes(self.source, self.options.glance)
         who = {"id": publisher.new_identifier(), "name": self.name, describe.PUBLISHER: publisher.myself()}
         image = self.service.create({**attributes, **who})

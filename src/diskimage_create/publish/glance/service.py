@@ -118,7 +118,12 @@ class Service:
         if not operations:
             return image
         headers = {"Content-Type": _PATCH}
-        changed: Image = self.ask("PATCH", f"/images/{image['id']}", json=operations, headers=headers)
+        try:
+            changed: Image = self.ask("PATCH", f"/images/{image['id']}", json=operations, headers=headers)
+        except Refused as error:
+            if error.status != 409 or (now := self.image(image["id"])) == image:
+                raise
+            return self.change(now, wanted, obsolete)  # somebody else has changed it since we looked
         return changed
 
     def delete(self, image: Image) -> bool:
