@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,15 @@ class Run:
     output: str
 
 
-def timed(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Run:
+def timed(
+    command: Sequence[str | Path],
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    statuses: Container[int] = (0,),
+) -> Run:
     """Run a command to its end.
 
+    :param statuses: what it may end with
     :raises RuntimeError: it failed
     """
     started = time.monotonic()
@@ -41,7 +47,7 @@ def timed(command: Sequence[str | Path], env: Mapping[str, str] | None = None, c
                 peak = max(peak, _peak_kib(child.pid))
         status = child.wait()
     output = "".join(lines)
-    if status != 0:
+    if status not in statuses:
         raise RuntimeError(f"{command[0]} failed with {status}:\n{output[-3000:]}")
     return Run(time.monotonic() - started, peak / 1024, output)
 

@@ -94,11 +94,11 @@ def mounted(source: Path, target: Path, *, fstype: str | None = None, options: S
 def executable(tree: Path) -> list[str]:
     """What to put before a command of root's, so that it can execute programs of a tree that is mounted read-only.
 
-    The mount that allows it is the command's own, and ends with it: to all others nothing changes.
+    The mount that allows it is the command's own. It ends with it, and so does all that the command has started.
     """
     script = 'mount -o "$1" -- "$2" "$2" && shift 2 && exec "$@"'
     options = "rbind,ro,nodev,nosuid,exec"
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", options, str(tree)]
+    return [*process.FENCE, "sh", "-c", script, "sh", options, str(tree)]
 
 
 @contextmanager

@@ -187,6 +187,11 @@ def link(name: str, target: str) -> Harm:
     return lambda disk: disk.link(name, target)
 
 
+def moved(name: str) -> Harm:
+    """Give it another name in its directory."""
+    return lambda disk: disk.edit(f'ln "{name}" "{name}.old"', f'unlink "{name}"')
+
+
 def poke(offset: int, content: bytes) -> Harm:
     return lambda disk: disk.poke(offset, content)
 

@@ -26,6 +26,7 @@ from damage import (
     in_the_agent,
     installed,
     link,
+    moved,
     no_interpreter,
     of,
     other_machine,
@@ -72,9 +73,10 @@ def good(trixie: Built) -> Path:
 @pytest.fixture
 def disk(good: Path, tmp_path: Path) -> Iterator[Disk]:
     """A copy to be damaged, with the record; it takes too much room to be kept."""
-    copy = copied(good, tmp_path)
-    yield copy
-    copy.path.unlink()
+    try:
+        yield copied(good, tmp_path)
+    finally:
+        (tmp_path / good.name).unlink(missing_ok=True)
     assert leftovers() == set()
 
 
@@ -132,8 +134,7 @@ DAMAGES = [
     # What boots
     damage("kernel", "zeroed", of("/boot", "vmlinuz-", zero), says="is no kernel"),
     damage("kernel", "cut off", of("/boot", "vmlinuz-", lambda name: cut(name, 0.9)), says="missing at its end"),
-    damage("kernel", "no modules", of("/usr/lib/modules", "", lambda name: lambda disk: disk.edit(f"unlink {name}")),
-           says="/lib/modules/"),
+    damage("kernel", "no modules", of("/usr/lib/modules", "", moved), says="/lib/modules/"),
     damage("kernel", "none", of("/boot", "vmlinuz-", remove), says="no kernel", also="initrd boot-loader"),
     damage("initrd", "none", of("/boot", "initrd.img-", remove), says="no initrd", also="boot-loader"),
     damage("initrd", "zeroed", of("/boot", "initrd.img-", zero), says="no archive"),
@@ -280,9 +281,11 @@ def converted(good: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def qcow2(converted: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy to be damaged."""
-    copy = copied(converted, tmp_path)
-    yield copy.path
-    copy.path.unlink(missing_ok=True)
+    try:
+        yield copied(converted, tmp_path).path
+    finally:
+        (tmp_path / converted.name).unlink(missing_ok=True)
+        (tmp_path / converted.name).with_suffix(".base").unlink(missing_ok=True)
     assert leftovers() == set()
 
 

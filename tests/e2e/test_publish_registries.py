@@ -465,6 +465,8 @@ def campaign(server: Restartable, directory: Path, rounds: int) -> int:
             assert receipt.bytes < 2**20  # the finished blob was not sent again
         assert blob_of(server.server, name, f"sha256:{source.read(image).sha256}") == image.read_bytes()
         image.unlink()
+    server.stop()
+    shutil.rmtree(server.directory)  # pytest would keep it
     return killed
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from made_files import elf
 
+from diskimage_create import process
 from diskimage_create.errors import InputError
 from diskimage_create.model import Expectation, Finding, Report, Status, Suite
 from diskimage_create.validate import OF_ELEMENTS, How, sandbox, suites, validate
@@ -159,6 +160,17 @@ def test_every_test_is_a_finding(check: Check) -> None:
     assert found["vm/test_program[nothing]"].message == "there is no nothing"
     assert found["vm/test_fixture"].message == r"vm/checks/test_vm.py:36: OSError: broken \x1b[2J"
     assert found["element-checks"].message == "7 of vm"
+
+
+def test_through_sudo_they_say_the_same(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    if process.which("sudo") is None:
+        pytest.skip("sudo is not installed")
+    by_root = check(TESTS)
+    monkeypatch.setattr(process, "is_root", lambda: False)
+    by_user = check(TESTS)
+    assert [replace(finding, seconds=0) for finding in by_user.findings] == [
+        replace(finding, seconds=0) for finding in by_root.findings
+    ]
 
 
 def test_some_of_them(check: Check) -> None:
@@ -321,19 +333,20 @@ def test_elements_that_the_image_does_not_hold_are_not_asked(
 
 
 def test_a_signal_ends_what_runs_in_the_image(alive: Path, make_image: ImageMaker, tmp_path: Path) -> None:
-    write(tmp_path, "mine/test_long.py", "def test_long(host):\n    host.run('echo > /tmp/x; sleep 76543')\n")
+    seconds = f"7{os.getpid():07}"  # nobody else sleeps as long
+    write(tmp_path, "mine/test_long.py", f"def test_long(host):\n    host.run('echo > /tmp/x; sleep {seconds}')\n")
     argv = [sys.executable, "-m", "diskimage_create", "validate", make_image("raw"), "--checks", tmp_path / "mine"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as validating:
         try:
-            while not running("sleep 76543"):
+            while not running(f"sleep {seconds}"):
                 assert validating.poll() is None
             validating.send_signal(signal.SIGTERM)
             printed = validating.communicate()[0].decode()
         finally:
             validating.kill()
     assert validating.returncode == 130, printed
-    assert running("76543") == []
+    assert running(seconds) == []
 
 
 def running(command: str) -> list[bytes]:

@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import opening_images as images
 import pytest
 
 from diskimage_create import mounts
-from diskimage_create.errors import HostError
+from diskimage_create.errors import CommandFailed, HostError
 from diskimage_create.model import Expectation, Report, Status
 from diskimage_create.validate import How, opening, to_json, validate
+from diskimage_create.validate.disk import EFI_SYSTEM, Partition
 from diskimage_create.validate.image import open_image
-from diskimage_create.validate.opening import fuse
+from diskimage_create.validate.opening import fat, fuse
 from diskimage_create.validate.root import Entry, walk
 
 pytestmark = pytest.mark.loop
@@ -132,6 +134,31 @@ def test_boot_and_efi_partitions_are_where_fstab_has_them(
     found = results(validate(image, replace(expectation, size_gib=None), How(backend=backend)))
     for check in ("kernel", "initrd", "fstab", "os-release", "filesystem-clean"):
         assert found[check] is Status.PASS
+
+
+def test_efi_partition_that_claims_too_much(tmp_path: Path) -> None:
+    """One content under many names fills the disk of whoever copies it."""
+    if lacking := images.missing("mkfs.vfat", "mcopy"):
+        pytest.skip(lacking)
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "LARGE.EFI").write_bytes(b"MZ" + bytes(2**20))
+    image = images.file_system("vfat", tmp_path / "efi.fat", files, "ESP", mib=34)
+    whole = Partition(number=1, start=0, size=34 * images.MIB, type=EFI_SYSTEM, bootable=False)
+    (tmp_path / "copy").mkdir()
+    assert fat.copied(image, whole, tmp_path / "copy").listing() == [
+        Entry("/LARGE.EFI", 0o100755, 0, 0, 2**20 + 2, 1, ANY)
+    ]
+    content = image.read_bytes()
+    entry = content.index(b"LARGE   EFI")
+    with image.open("r+b") as file:
+        for number in range(40):  # the directory has room for 512, of 32 bytes each
+            file.seek(entry + 32 * number)
+            file.write(b"F%07dEFI" % number + content[entry + 11 : entry + 32])
+    (tmp_path / "again").mkdir()
+    with pytest.raises(CommandFailed, match="larger than the partition"):
+        fat.copied(image, whole, tmp_path / "again")
+    assert list((tmp_path / "again").iterdir()) == []
 
 
 def test_secrets_in_further_partitions(tree: Path, expectation: Expectation, tmp_path: Path, backend: str) -> None:

@@ -411,6 +411,8 @@ def test_keys_of_tests_and_of_the_distribution_are_none(
 ) -> None:
     put(f"{SITE}/oslo/tests/server.key", PRIVATE_KEY)(tree)
     put("etc/apt/trusted.gpg.d/debian-archive-bookworm-stable.asc", "key")(tree)
+    put("etc/apt/trusted.gpg.d/dib-apt-keyring.gpg", "key of the mirror that was asked for")(tree)
+    put("etc/dib-manifests/dib_environment", 'declare -x DIB_APT_KEYRING="/mirror.gpg"\n')(tree)
     assert failures(validate(make_image(), expectation)) == {}
     digest = hashlib.md5(b"another key").hexdigest()
     edit(

@@ -44,10 +44,13 @@ def test_directories_of_the_user_are_always_run_once(tmp_path: Path) -> None:
 def test_all_that_is_wrong_with_directories_is_told(tmp_path: Path) -> None:
     one, two = (brings(tmp_path / place, "one", {"test_one.py": TEST}) for place in ("a", "b"))
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/here").symlink_to(".")
+    brings(tmp_path, "large", {f"{number}.py": "" for number in range(suites.MOST_FILES)} | {"test_large.py": TEST})
     with pytest.raises(InputError) as caught:
-        suites.of_directories([one, tmp_path / "none", tmp_path / "empty", two], "--checks")
+        suites.of_directories([one, tmp_path / "none", tmp_path / "empty", two, tmp_path / "large"], "--checks")
     assert [problem.message.replace(str(tmp_path), "") for problem in caught.value.problems] == [
         "/none is no directory", "/empty has no tests", "/b/one and /a/one have one name",
+        "/large has more than 1000 files",
     ]  # fmt: skip
 
 
@@ -94,3 +97,14 @@ def test_the_elements_of_ours_that_bring_checks_bring_files_of_different_names()
     names = [path.name for suite in found for path in suite.path.iterdir() if path.is_file()]
     assert {suite.owner for suite in found} == {"amphora-agent", "certs-ramfs", "haproxy-octavia"}
     assert len(names) == len(set(names))
+
+
+def test_a_directory_of_everything_is_refused(tmp_path: Path) -> None:
+    """All of it would be copied: somebody named a directory too high."""
+    (tmp_path / "test_a.py").touch()
+    for number in range(1000):
+        (tmp_path / str(number)).touch()
+    with pytest.raises(InputError, match="more than 1000 files"):
+        suites.of_directories([tmp_path], "--checks")
+    (tmp_path / "0").unlink()
+    assert suites.of_directories([tmp_path], "--checks")

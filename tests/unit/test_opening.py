@@ -16,6 +16,7 @@ from diskimage_create.validate import opening
 from diskimage_create.validate.disk import EFI_SYSTEM, HEAD_BYTES, Disk, FileSystem, Partition, parse_superblock
 from diskimage_create.validate.fstab import parse_fstab, partition_of
 from diskimage_create.validate.opening.listing import by_find, parse_debugfs, parse_mtree
+from diskimage_create.validate.packages import no_database
 from diskimage_create.validate.root import Entry, ImageRoot, Tree, walk
 
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: b"/" not in name and b"\0" not in name)
@@ -178,3 +179,19 @@ def test_the_way_that_this_user_can_go(monkeypatch: pytest.MonkeyPatch) -> None:
         assert name in refused.value.hint
     monkeypatch.setattr(process, "is_root", lambda: True)
     assert opening.choose("auto") == "loop"
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("var/lib/rpm/Packages", "Berkeley DB"), ("usr/lib/sysimage/rpm/Packages.db", "ndb")]
+)
+def test_package_databases_that_are_not_read(tmp_path: Path, name: str, form: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert (
+        no_database(ImageRoot(tmp_path)) == f"/{name} is an rpm database of the form {form}; only SQLite is read here"
+    )
+
+
+def test_no_package_database(tmp_path: Path) -> None:
+    assert "no package database" in no_database(ImageRoot(tmp_path))

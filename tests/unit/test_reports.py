@@ -71,7 +71,7 @@ def subject(image: Path = Path("/images/x.qcow2")) -> Subject:
 
 def hostile() -> Subject:
     image = Path("/images") / HOSTILE.replace("/", "_").replace("\0", "")
-    findings = tuple(replace(finding, title=HOSTILE, message=HOSTILE) for finding in FINDINGS)
+    findings = tuple(replace(finding, id=f"x/{HOSTILE}", title=HOSTILE, message=HOSTILE) for finding in FINDINGS)
     return Subject(
         image,
         validation=Report(image, findings, 0.8).as_json(),

@@ -52,4 +52,4 @@ def _lines(subject: Subject) -> Iterator[str]:
 def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     width = max((len(check["id"]) for check in checks), default=0)
     for check in checks:
-        yield f"{_WORDS[check['status']]:4}  {check['id']:{width}}  {written_out(check['message'])}"
+        yield f"{_WORDS[check['status']]:4}  {written_out(check['id']):{width}}  {written_out(check['message'])}"

@@ -12,6 +12,8 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from diskimage_create.validate.sandbox import Sandbox, sandbox
 
 #: How long all tests of one image may take, in seconds; a build waits for them
 DEADLINE = 300.0
+#: In a directory of tests, with what they need; it is copied, and somebody's home directory has more
+MOST_FILES = 1000
 _TESTS = "test_*.py"
 _PLUGIN = "diskimage_create.validate.testinfra_plugin"
 #: Of pytest: nothing failed, something failed, a file could not be read, there was no test
@@ -53,6 +57,9 @@ def of_directories(directories: Iterable[Path], where: str) -> tuple[Suite, ...]
         owner = path.parent.name if path.name == CHECKS_DIRECTORY else path.name
         if not path.is_dir():
             problems.append(Problem(f"{directory} is no directory", where, f"a directory with {_TESTS}"))
+        elif len(list(islice(_files(path), MOST_FILES + 1))) > MOST_FILES:
+            hint = f"a directory with {_TESTS}, and what those need"
+            problems.append(Problem(f"{directory} has more than {MOST_FILES} files", where, hint))
         elif not _tests(path):
             problems.append(Problem(f"{directory} has no tests", where, f"tests are in files {_TESTS}"))
         elif found.setdefault(owner, Suite(owner, path, element=False)).path != path:
@@ -92,7 +99,7 @@ def run(view: ImageView, expectation: Expectation) -> Outcome:
     confined = sandbox(view.root)
     work = view.workspace / "suites"
     for suite in suites:
-        shutil.copytree(suite.path, work / suite.owner / CHECKS_DIRECTORY, ignore=shutil.ignore_patterns("__pycache__"))
+        _copy(suite.path, work / suite.owner / CHECKS_DIRECTORY)
     problem = _run_pytest(work, confined)
     try:
         found = tuple(_findings(work / "results"))
@@ -113,7 +120,6 @@ def _run_pytest(work: Path, confined: Sandbox) -> str | None:
     (work / "sandbox.json").write_text(json.dumps(confined.enter))
     # -P: no directory of an element can stand in for a module.
     argv = [
-        *process.WITH_US,
         *confined.around,
         sys.executable,
         "-P",
@@ -166,10 +172,18 @@ def _finding(result: Mapping[str, Any]) -> Finding:
 
 
 def _tests(directory: Path) -> bool:
-    return any(directory.rglob(_TESTS))
+    return any(fnmatchcase(path.name, _TESTS) for path in _files(directory))
+
+
+def _copy(source: Path, target: Path) -> None:
+    for path in _files(source):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
 
 
 def _files(directory: Path) -> Iterator[Path]:
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path
+    """Regular files below a directory; no links to directories are followed, which may lead in circles."""
+    for top, directories, names in os.walk(directory):
+        directories[:] = sorted(name for name in directories if name != "__pycache__" and not name.startswith("."))
+        yield from (Path(top, name) for name in sorted(names) if os.path.isfile(os.path.join(top, name)))

@@ -33,6 +33,15 @@ _DNF_DISABLED = re.compile(r"^[ \t]*enabled\s*=\s*(?:0|no|false|off)\b", _EACH_L
 _KEY_PACKAGES = ("debian-archive-keyring", "debian-ports-archive-keyring", "ubuntu-keyring", "ubuntu-pro-client")
 _KEY_NAMES = re.compile(r"/(?:debian-(?:archive|ports)|ubuntu-(?:keyring|pro|advantage|master))-[\w.-]+\.(?:asc|gpg)$")
 
+#: The build's variables that bring keys, and where diskimage-builder's elements and ours put them
+_ADDED_KEYS = (
+    (
+        re.compile(r'^declare -x DIB_(?:APT|DEBIAN)_KEYRING="[^"]', re.MULTILINE),
+        re.compile(r"/(?:trusted\.gpg|dib-apt-keyring\.(?:asc|gpg))$"),
+    ),
+    (re.compile(r'^declare -x DIB_ADD_APT_KEYS="[^"]', re.MULTILINE), re.compile(r"/trusted\.gpg\.d/")),
+)
+
 _OLD_TLS = re.compile(r"^[ \t]*(?:TLS\.|DTLS\.)?MinProtocol\s*=\s*(SSLv3|None|TLSv1(?:\.[01])?|DTLSv1)\s*$", re.M)
 _LOW_LEVEL = re.compile(r"^[ \t]*Cipher(?:String|s)\s*=.*@SECLEVEL=([01])\b", re.MULTILINE)
 
@@ -68,6 +77,7 @@ def package_signatures(view: ImageView, expectation: Expectation) -> Outcome:
     Without a signature, whoever sits between an instance and its mirror installs programs as
     root. A third party's key belongs into /etc/apt/keyrings and is named by its source
     (``Signed-By``): in /etc/apt/trusted.gpg.d it vouches for every package of the distribution too.
+    A key that the build was given (``DIB_APT_KEYRING``, ``DIB_ADD_APT_KEYS``) was asked for.
     """
     root = view.root
     problems = [*_apt_problems(root), *_dnf_problems(root)]
@@ -108,7 +118,15 @@ def _foreign_keys(root: ImageRoot) -> set[str]:
         for name in own & recorded.keys()
         if hashlib.md5(root.read_bytes(name) or b"", usedforsecurity=False).hexdigest() != recorded[name]
     }
-    return (keys - own) | changed
+    manifest = root.read_text("/etc/dib-manifests/dib_environment") or ""
+    asked = {
+        name
+        for variable, place in _ADDED_KEYS
+        if variable.search(manifest)
+        for name in keys - own
+        if place.search(name)
+    }
+    return (keys - own - asked) | changed
 
 
 def _recorded_digests(root: ImageRoot) -> dict[str, str]:

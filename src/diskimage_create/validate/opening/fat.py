@@ -13,7 +13,8 @@ from diskimage_create.validate.root import Entry, Tree, walk
 
 # FAT can be made to lead in circles, and to have the same content in many files.
 _SECONDS = 60.0
-_TOTAL = re.compile(r"Total files listed:\s*\d+ files\s+([\d ]+) bytes")
+# mdir's sum of a directory, and of all where there is more than one
+_TOTAL = re.compile(r"\d files?\s+([\d ]+) bytes$", re.MULTILINE)
 
 
 def copied(disk: Path, partition: Partition, target: Path) -> Tree:
@@ -27,8 +28,7 @@ def copied(disk: Path, partition: Partition, target: Path) -> Tree:
     source = f"{plain}@@{partition.start}"
     listing = ["mdir", "-/", "-a", "-i", source, "::/"]
     listed = process.run(listing, timeout=_SECONDS, expect=(0, 1))  # 1: also of an empty one
-    total = _TOTAL.search(listed.stdout)
-    if total and int(total[1].replace(" ", "")) > partition.size:
+    if any(int(total[1].replace(" ", "")) > partition.size for total in _TOTAL.finditer(listed.stdout)):
         raise CommandFailed(listing, 1, "its files claim to be larger than the partition")
     process.run(["mcopy", "-s", "-n", "-i", source, "::", f"{target}/"], timeout=_SECONDS)
     return Tree(target, lambda: [_as_mounted(entry) for entry in walk(target)])
