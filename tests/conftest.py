@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """What builds, mounts or boots runs in one process, and what talks to remotes in one: they share images.
+    """What builds or boots runs in one process, what mounts in one, and what talks to remotes in one: they share images.
 
     Markers would say it better, but xdist's own scheduler for marked groups does not see them since pytest 9.2.
     """
@@ -66,7 +66,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             _, folder, module = nodeid.partition("::")[0].split("/")
             if folder == "unit":
                 return nodeid
-            return "remotes" if module in OF_REMOTES else "builds"
+            return "remotes" if module in OF_REMOTES else folder
 
     return ByGroup(config, log)
 
