@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """What builds or boots runs in one process, what mounts in one, and what talks to remotes in one: they share images.
+    """Builds and boots in one process, loop devices in one, what talks to remotes in one: each shares its images.
 
     Markers would say it better, but xdist's own scheduler for marked groups does not see them since pytest 9.2.
     """
