@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -96,16 +97,17 @@ def rpm_rows(database: Path, workspace: Path, *queries: str) -> list[list[tuple[
 
     :raises Unavailable: it is no such database
     """
-    copy = workspace / "rpmdb.sqlite"
-    for suffix in ("", "-wal"):
-        original = database.with_name(database.name + suffix)
-        if original.is_file() and not original.is_symlink():
-            shutil.copyfile(original, copy.with_name(copy.name + suffix))
-    try:
-        with closing(sqlite3.connect(copy)) as connection:
-            return [connection.execute(query).fetchall() for query in queries]
-    except sqlite3.Error as error:
-        raise Unavailable(f"the rpm database cannot be read: {error}") from None
+    with tempfile.TemporaryDirectory(dir=workspace) as directory:  # of its own: checks ask at the same time
+        copy = Path(directory, "rpmdb.sqlite")
+        for suffix in ("", "-wal"):
+            original = database.with_name(database.name + suffix)
+            if original.is_file() and not original.is_symlink():
+                shutil.copyfile(original, copy.with_name(copy.name + suffix))
+        try:
+            with closing(sqlite3.connect(copy)) as connection:
+                return [connection.execute(query).fetchall() for query in queries]
+        except sqlite3.Error as error:
+            raise Unavailable(f"the rpm database cannot be read: {error}") from None
 
 
 def rpm_database(root: ImageRoot) -> Path | None:

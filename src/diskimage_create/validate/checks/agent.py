@@ -74,9 +74,9 @@ def agent_files(view: ImageView, expectation: Expectation) -> Outcome:
         for path, size in record_entries(root.read_text(record) or ""):
             count += 1
             name = path if path.startswith("/") else f"{_site_packages(record)}/{path}"
-            status = root.lstat(name)
-            if status is None or (size is not None and status.st_size != size and _real_size(root, name) != size):
-                damaged.append(name.removeprefix(f"{VENV}/") + (" is missing" if status is None else " is damaged"))
+            entry = root.entry(name)
+            if entry is None or (size is not None and entry.size != size and _real_size(root, name) != size):
+                damaged.append(name.removeprefix(f"{VENV}/") + (" is missing" if entry is None else " is damaged"))
     if damaged:
         problems.append(f"{len(damaged)} files: {listed(damaged, 4)}")
     return verdict(problems, f"{count} files of {len(records)} packages")

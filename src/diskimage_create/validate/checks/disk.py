@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -164,10 +165,11 @@ def _inconsistencies(view: ImageView, partition: Partition) -> list[str]:
     """What ``e2fsck`` complains of; nothing where there is none, or where it is older than the file system."""
     if not process.which("e2fsck"):
         return []
-    plain = view.workspace / "e2fsck"  # in the image's own name, a question mark would begin options
-    plain.symlink_to(view.raw)
-    command = ["e2fsck", "-f", "-n", f"{plain}?offset={partition.start}"]
-    checked = process.run(command, expect=range(256), timeout=_FSCK_SECONDS)
+    with tempfile.TemporaryDirectory(dir=view.workspace) as directory:
+        plain = Path(directory, "disk")  # in the image's own name, a question mark would begin options
+        plain.symlink_to(view.raw)
+        command = ["e2fsck", "-f", "-n", f"{plain}?offset={partition.start}"]
+        checked = process.run(command, expect=range(256), timeout=_FSCK_SECONDS)
     if not checked.returncode & _FSCK_FOUND_ERRORS:
         return []
     lines = [_FSCK_QUESTION.sub("", line) for line in checked.stdout.splitlines()]
