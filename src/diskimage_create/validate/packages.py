@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterable
 from contextlib import closing
@@ -97,6 +96,8 @@ def rpm_rows(database: Path, workspace: Path, *queries: str) -> list[list[tuple[
 
     :raises Unavailable: it is no such database
     """
+    import sqlite3  # slow to import, and dpkg needs none
+
     with tempfile.TemporaryDirectory(dir=workspace) as directory:  # of its own: checks ask at the same time
         copy = Path(directory, "rpmdb.sqlite")
         for suffix in ("", "-wal"):

@@ -61,7 +61,7 @@ def inspect(path: Path, wanted: tuple[str, ...]) -> list[str]:
     if "raw" in wanted and _DESCRIPTOR.match(start):
         return ["QEMU takes it for the descriptor of a VMDK, which names files of the host"]
     wrapper = format_inspector.InspectWrapper(io.BytesIO(start))
-    while wrapper.read(4096):
+    while wrapper.read(2**16):
         pass
     wrapper.close()
     try:
