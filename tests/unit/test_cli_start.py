@@ -67,7 +67,14 @@ def test_a_validation_imports_neither_the_boot_test_nor_what_reports_need() -> N
     done = python(f"{MAIN}; print('\\n'.join(sys.modules), file=sys.stderr); sys.exit(status)", "validate", "--list")
     loaded = set(done.stderr.split())
     assert "diskimage_create.validate" in loaded
-    assert not loaded & {"diskimage_create.boot", "diskimage_create.reports.page", "oslo_utils", "sqlite3", "xml", "yaml"}
+    assert not loaded & {
+        "diskimage_create.boot",
+        "diskimage_create.reports.page",
+        "oslo_utils",
+        "sqlite3",
+        "xml",
+        "yaml",
+    }
 
 
 def processor_seconds(*command: str) -> float:
