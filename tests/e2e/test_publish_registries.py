@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -119,6 +120,24 @@ def test_what_is_there_is_not_sent_again(stored, faulty, tmp_path, name):
     again = to(faulty.host, name, image)
     assert (again.status, again.digest, again.bytes) == (Status.PRESENT, first.digest, 0)
     assert not faulty.count("POST|PATCH|PUT")
+
+
+def test_what_is_attested_later_joins_the_image(stored, tmp_path, name):
+    image = random_image(tmp_path / "amphora.qcow2", 300_000)
+    first = to(stored.host, name, image)
+    sbom = tmp_path / "amphora.qcow2.spdx.json"
+    sbom.write_text('{"spdxVersion": "SPDX-2.3"}')
+    second = to(stored.host, name, image)
+    assert second.status is Status.PUBLISHED
+    assert second.digest != first.digest
+    assert second.bytes == sbom.stat().st_size
+    said = {
+        layer["annotations"]["org.opencontainers.image.title"]: layer["mediaType"]
+        for layer in manifest_of(stored, name)["layers"]
+    }
+    assert said["amphora.qcow2.spdx.json"] == "application/spdx+json"
+    assert len(said) == 4
+    assert to(stored.host, name, image).status is Status.PRESENT
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tgz"])
@@ -433,7 +452,7 @@ def test_architectures_published_at_once_are_complete_after_the_next(stored, tmp
 
 def killed_after(seconds: float, *arguments: str | Path) -> bool:
     """Start a publish, and kill it; whether it was killed before its end."""
-    command = [shutil.which("diskimage-create") or "diskimage-create", "publish", *arguments]
+    command = [sys.executable, "-m", "diskimage_create", "publish", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         try:
             child.wait(seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from diskimage_create.cli import CONTEXT, options, report_error, report_option, stop_on_signals, version_option
+from diskimage_create.cli.signing import sign_option, signer
 from diskimage_create.errors import DiskImageError, InputError, Interrupted, Problem
 
 if TYPE_CHECKING:
     from diskimage_create.model import Artifact, BuildPlan
     from diskimage_create.pipeline import BuildOptions
+    from diskimage_create.provenance.signing import Signer
     from diskimage_create.reports import Subject
     from diskimage_create.request import Request
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 @options.image_options
 @version_option
 @click.option("--no-validate", is_flag=True, help="Do not check the image.")
+@click.option("--attest", is_flag=True, help="Leave SBOMs, provenance and SHA256SUMS beside it.")
+@sign_option
 @click.option("--prove", is_flag=True, help="Boot it before it gets its name; an amphora under traffic.")
 @click.option("--refresh", is_flag=True, help="Use nothing that is stored.")
 @click.option("--no-store", is_flag=True, help="Use nothing that is stored, and store nothing.")
@@ -38,6 +42,8 @@ def build(
     /,
     no_validate: bool,
     keep_failed: bool,
+    attest: bool,
+    sign: str | None,
     prove: bool,
     refresh: bool,
     no_store: bool,
@@ -81,12 +87,13 @@ def build(
     plans = prepare_all(requests, to_build=True, problems=problems)
     if prove:
         _refuse_unbootable(plans)
+    after = partial(_attest, signer=signer(sign)) if attest or sign else None
     for note in dict.fromkeys(note for plan in plans for note in plan.notes):
         click.echo(f"note: {note}", err=True)
     stop_on_signals()
     keep = [path for plan in plans for path in reports.made_by(plan.spec)]
     with reports.collected(report, keep) as subjects:
-        return _build_all(zip(requests, plans, strict=True), how, report, subjects)
+        return _build_all(zip(requests, plans, strict=True), how, after, report, subjects)
 
 
 def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
@@ -107,10 +114,15 @@ def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
 
 
 def _build_all(
-    jobs: Iterable[tuple[Request, BuildPlan]], how: BuildOptions, report: Sequence[Path], subjects: list[Subject]
+    jobs: Iterable[tuple[Request, BuildPlan]],
+    how: BuildOptions,
+    after: Callable[[list[Artifact]], None] | None,
+    report: Sequence[Path],
+    subjects: list[Subject],
 ) -> int:
     """Build one image after the other; returns the exit code of the first that could not be built.
 
+    :param after: what is done with the finished ones
     :param report: reports that will be written
     :param subjects: gets what they say of each image
     """
@@ -125,6 +137,8 @@ def _build_all(
             if number:  # the images before it took their time, and it may be made of one of them
                 plan = prepare(request, to_build=True)
             artifacts = _build_one(request, plan, how)
+            if after:
+                after(artifacts)
         except DiskImageError as error:
             if isinstance(error, Interrupted):
                 raise
@@ -149,3 +163,12 @@ def _build_one(request: Request, plan: BuildPlan, how: BuildOptions) -> list[Art
     with progress.display() as display:
         options = replace(how, validate=how.validate and request.validate)
         return pipeline.build(plan, request.host, display, options, partial(click.echo, err=True))
+
+
+def _attest(artifacts: Iterable[Artifact], signer: Signer | None) -> None:
+    """Write what can be said of images beside them; one in a daemon has no files beside it."""
+    from diskimage_create import provenance
+
+    for artifact in artifacts:
+        if artifact.path.is_file():
+            provenance.attest(artifact.path, signer)

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 @registry_options
 @click.option("--os-cloud", envvar="OS_CLOUD", metavar="NAME", help="Glance: the cloud in clouds.yaml.")
 @click.option("--property", "properties", multiple=True, metavar="K=V", help="Glance: set it; can be repeated.")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Glance: give it this tag, too; can be repeated.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="TAG",
+    help="Glance: the tag that it takes over from older images; can be repeated.  [of an amphora: amphora]",
+)  # fmt: skip
 @click.option(
     "--visibility", type=click.Choice(["private", "shared", "community", "public"]), help="Glance: who sees it."
 )

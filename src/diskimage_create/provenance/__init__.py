@@ -23,9 +23,12 @@ from diskimage_create.provenance.model import Contents
 from diskimage_create.provenance.signing import Signer
 from diskimage_create.provenance.spdx import spdx
 from diskimage_create.provenance.statement import File, statement
+from diskimage_create.validate.kinds import image_kind
 
-__all__ = ["Contents", "gather", "read_contents", "read_record", "sbom", "write_all"]
+__all__ = ["Contents", "attest", "gather", "read_contents", "read_record", "sbom", "write_all"]
 
+#: Of a ramdisk: its package database is left out of it
+_WITHOUT_PACKAGES = frozenset({"kernel", "initramfs"})
 _SBOM_TYPES = {"spdx.json": "application/spdx+json", "cdx.json": "application/vnd.cyclonedx+json"}
 
 
@@ -63,6 +66,20 @@ def sbom(image: Path, form: str) -> str:
         created = datetime.fromtimestamp(int(image.stat().st_mtime), UTC)
     subject = Subject(image.name, digests.sha256(image), created)
     return as_text({"spdx": spdx, "cyclonedx": cyclonedx}[form](subject, contents))
+
+
+def attest(image: Path, signer: Signer | None) -> list[Path]:
+    """Look into an image, and write all that can be said of it beside it.
+
+    :param signer: signs the checksum and the provenance
+    :returns: the files that were written
+    :raises InputError: there is no such image with its record, or nothing can be written there
+    :raises HostError: this host cannot open images
+    """
+    made = read_record(image)
+    log = image.with_suffix(".log")
+    contents = None if image_kind(image) in _WITHOUT_PACKAGES else read_contents(image)
+    return write_all(image, made, contents, signer, log if log.is_file() else None)
 
 
 def write_all(

@@ -66,7 +66,7 @@ class Glance:
     """Of clouds.yaml"""
     properties: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
-    """Besides the profile's own"""
+    """Instead of the profile's own"""
     visibility: str | None = None
     """``private``, ``shared``, ``community`` or ``public``; None leaves it to the cloud"""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from diskimage_create.releases import RELEASES
+
 _CODENAMES = (
     *("austin", "bexar", "cactus", "diablo", "essex", "folsom", "grizzly", "havana", "icehouse", "juno", "kilo"),
     *("liberty", "mitaka", "newton", "ocata", "pike", "queens", "rocky", "stein", "train", "ussuri", "victoria"),
@@ -22,20 +24,6 @@ _NUMBERED = {
 }
 _NUMBER = re.compile(r"20\d\d\.[12]")
 
-#: Codename of a distribution's release -> the distribution and its version
-_DISTRIBUTIONS = {
-    "xenial": "ubuntu 16.04",
-    "bionic": "ubuntu 18.04",
-    "focal": "ubuntu 20.04",
-    "jammy": "ubuntu 22.04",
-    "noble": "ubuntu 24.04",
-    "resolute": "ubuntu 26.04",
-    "stretch": "debian 9",
-    "buster": "debian 10",
-    "bullseye": "debian 11",
-    "bookworm": "debian 12",
-    "trixie": "debian 13",
-}
 #: ``rocky`` alone is a release of OpenStack.
 _FAMILY = re.compile(
     r"(?P<name>ubuntu|debian|centos|rhel|ubi|rocky|fedora|opensuse|leap)(?:[_-]?leap)?[_-]?(?P<version>\d+(?:\.\d+)?)(?![\d.])"
@@ -60,5 +48,5 @@ def _releases(words: list[str]) -> Iterator[str]:
 def distributions(text: str) -> set[str]:
     """The distributions that a text names with their release: ``{"ubuntu 24.04"}`` for ``2025.1-ubuntu_noble``."""
     lower = text.lower()
-    found = {_DISTRIBUTIONS[word] for word in _WORD.findall(lower) if word in _DISTRIBUTIONS}
+    found = {" ".join(RELEASES[word]) for word in _WORD.findall(lower) if word in RELEASES}
     return found | {f"{match['name']} {match['version']}" for match in _FAMILY.finditer(lower)}

@@ -14,7 +14,15 @@ from diskimage_create.errors import RemoteError
 from diskimage_create.publish import archives
 from diskimage_create.publish.model import Form, Options, Receipt, Status
 from diskimage_create.publish.oci import indexes
-from diskimage_create.publish.oci.contents import ARCHITECTURE, MANIFEST, Content, artifact, container_image, is_of
+from diskimage_create.publish.oci.contents import (
+    ARCHITECTURE,
+    MANIFEST,
+    Content,
+    artifact,
+    container_image,
+    has_documents,
+    is_of,
+)
 from diskimage_create.publish.source import Source
 from diskimage_create.references import Reference
 from diskimage_create.references import parse as parse_reference
@@ -60,7 +68,8 @@ class Registry:
             pusher = Pusher(
                 registries, self.reference, lambda done: options.progress(self.text, done, total), source.verified
             )
-            if there and same and all(pusher.has(digest, size) for digest, size in there.blobs.items()):
+            complete = there is not None and same and has_documents(there.data, source, form)
+            if there and complete and all(pusher.has(digest, size) for digest, size in there.blobs.items()):
                 return self._receipt(Status.PRESENT, there.digest)
             if tag.is_foreign(source.architecture) and not same and not options.force:
                 hint = "--force lets this image take its place"
