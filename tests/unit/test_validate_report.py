@@ -12,8 +12,8 @@ import pytest
 
 from diskimage_create.model import Expectation, Finding, Report, Status
 from diskimage_create.validate import CHECKS
+from diskimage_create.validate.formats.qcow2 import Header
 from diskimage_create.validate.image import Damaged, ImageView, image_kind, refuse_other_files
-from diskimage_create.validate.qcow2 import Header
 from diskimage_create.validate.registry import Check, listed, passed, run_check, verdict
 from diskimage_create.validate.report import as_json, as_text, print_report
 

@@ -13,14 +13,14 @@ from diskimage_create.model import Expectation
 from diskimage_create.validate import CHECKS
 from diskimage_create.validate.checks.credentials import is_private_key
 from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.leaks import LEAKS, leak_in
-from diskimage_create.validate.listening import is_of_the_network, listening_addresses
-from diskimage_create.validate.privileged import unknown_rights, usual_name
 from diskimage_create.validate.registry import run_check
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.sshd import parse_lines, read_sshd_settings
-from diskimage_create.validate.sudoers import Rule, parse_sudoers
-from diskimage_create.validate.sysctl import parse_sysctl, read_sysctl
+from diskimage_create.validate.system.leaks import LEAKS, leak_in
+from diskimage_create.validate.system.listening import is_of_the_network, listening_addresses
+from diskimage_create.validate.system.privileged import unknown_rights, usual_name
+from diskimage_create.validate.system.sshd import parse_lines, read_sshd_settings
+from diskimage_create.validate.system.sudoers import Rule, parse_sudoers
+from diskimage_create.validate.system.sysctl import parse_sysctl, read_sysctl
 
 
 def tree(directory: Path, files: dict[str, str]) -> ImageRoot:

@@ -23,8 +23,8 @@ from diskimage_create.boot.trial import Trial
 from diskimage_create.errors import CommandFailed, HostError, InputError, Problem
 from diskimage_create.host import machine_architecture
 from diskimage_create.model import Finding, Status
-from diskimage_create.validate import qcow2
-from diskimage_create.validate.disk import Disk, read_disk
+from diskimage_create.validate.formats import qcow2
+from diskimage_create.validate.formats.disk import Disk, read_disk
 from diskimage_create.validate.image import Damaged, image_kind, refuse_other_files, require_file
 from diskimage_create.validate.record import read_record
 from diskimage_create.validate.registry import printable

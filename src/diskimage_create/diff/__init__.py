@@ -24,8 +24,8 @@ from diskimage_create.diff.records import Record, compare_records, is_record, re
 from diskimage_create.diff.system import kernel_command_lines
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.validate.image import Damaged, ImageView, Unavailable, image_kind, open_image
-from diskimage_create.validate.inventory import read_inventory
-from diskimage_create.validate.units import unit_states
+from diskimage_create.validate.system.inventory import read_inventory
+from diskimage_create.validate.system.units import unit_states
 from diskimage_create.workspace import workspace
 
 __all__ = ["Aspect", "Change", "Difference", "Kind", "compare"]

@@ -12,7 +12,7 @@ from diskimage_create.diff.files import compare_trees
 from diskimage_create.diff.ignore import IgnoreList
 from diskimage_create.diff.model import Change, compare_values
 from diskimage_create.errors import CommandFailed, HostError
-from diskimage_create.validate.disk import EFI_SYSTEM, Partition
+from diskimage_create.validate.formats.disk import EFI_SYSTEM, Partition
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.opening import fat
 

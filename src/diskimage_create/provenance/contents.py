@@ -14,8 +14,8 @@ from diskimage_create.provenance.licences import Licences
 from diskimage_create.provenance.model import Contents, from_json
 from diskimage_create.provenance.rpm import rpm_packages
 from diskimage_create.validate.image import Damaged, ImageView, Unavailable, open_image, require_file
-from diskimage_create.validate.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
 from diskimage_create.workspace import workspace
 
 _ASSIGNMENT = re.compile(r"^([A-Z_]+)=(.*)$", re.MULTILINE)

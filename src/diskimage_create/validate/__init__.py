@@ -1,6 +1,9 @@
 """Offline proof of an image: is it what was asked for, whole, and free of leftovers?
 
 :func:`validate` opens the image read-only and runs every check of :data:`CHECKS`.
+
+From below: ``formats/`` and ``root.py``, then ``system/``, ``opening/`` with ``image.py``, ``registry.py``, ``suites/``
+and ``checks/``. A module imports from what is before it.
 """
 
 from __future__ import annotations

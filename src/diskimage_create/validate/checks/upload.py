@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from diskimage_create.model import EXTENSIONS, Expectation
-from diskimage_create.validate import gpt
+from diskimage_create.validate.formats import gpt
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.record import recorded_artifact
 from diskimage_create.validate.registry import Outcome, check, skipped, verdict

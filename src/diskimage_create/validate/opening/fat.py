@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diskimage_create import process
 from diskimage_create.errors import CommandFailed
-from diskimage_create.validate.disk import Partition
+from diskimage_create.validate.formats.disk import Partition
 from diskimage_create.validate.root import Entry, Tree, walk
 
 # FAT can be made to lead in circles, and to have the same content in many files.

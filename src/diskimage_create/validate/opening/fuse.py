@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from diskimage_create import mounts, process
-from diskimage_create.validate.disk import FileSystem
+from diskimage_create.validate.formats.disk import FileSystem
 from diskimage_create.validate.opening import NotThisWay
 from diskimage_create.validate.opening.listing import by_debugfs
 from diskimage_create.validate.root import Listing, Tree, walk

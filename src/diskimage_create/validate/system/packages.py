@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diskimage_create.validate.image import ImageView, Unavailable
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.view import ImageView, Unavailable
 
 DPKG_STATUS = "/var/lib/dpkg/status"
 NO_DATABASE = "the image has no package database that can be read here (dpkg, or rpm with SQLite)"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from diskimage_create import mounts, process
 from diskimage_create.errors import HostError
-from diskimage_create.validate.checks.system import machine
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.architecture import machine
 
 #: How long a shell of the image may take to do nothing, in seconds
 PATIENCE = 30.0
