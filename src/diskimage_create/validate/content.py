@@ -17,7 +17,7 @@ from diskimage_create.model import Content, Heavy, Node, SizedPackage
 from diskimage_create.validate.image import ImageView, Unavailable
 from diskimage_create.validate.root import Entry
 from diskimage_create.validate.system.inventory import sized_packages
-from diskimage_create.validate.system.os_release import parse_os_release
+from diskimage_create.validate.system.os_release import read_os_release
 
 #: What an image answers that cannot be read, or not here
 _UNREADABLE = (Unavailable, OSError, CommandFailed, HostError)
@@ -76,7 +76,7 @@ def _disk_bytes(view: ImageView) -> int | None:
 def _system(view: ImageView) -> str:
     """What the image calls itself."""
     try:
-        fields = parse_os_release(view.root.read_text("/etc/os-release") or "")
+        fields = read_os_release(view.root)
     except _UNREADABLE:
         return ""
     return fields.get("PRETTY_NAME", "")[:_LONG]

@@ -23,7 +23,7 @@ from diskimage_create.errors import CommandFailed, InputError, Problem
 from diskimage_create.model import Expectation, Finding, Severity, Status, Suite
 from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, listed, passed, printable, skipped
-from diskimage_create.validate.suites.sandbox import Sandbox, sandbox
+from diskimage_create.validate.suites.sandbox import Sandbox, sandbox_for
 
 #: How long all tests of one image may take, in seconds; a build waits for them
 DEADLINE = 300.0
@@ -96,7 +96,7 @@ def run(view: ImageView, expectation: Expectation) -> Outcome:
     suites = expectation.suites
     if not suites:
         return skipped("no element of this image brings any, or they were not asked for (--element-checks)")
-    confined = sandbox(view.root)
+    confined = sandbox_for(view.root)
     work = view.workspace / "suites"
     for suite in suites:
         _copy(suite.path, work / suite.owner / CHECKS_DIRECTORY)

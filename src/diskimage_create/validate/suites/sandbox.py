@@ -41,7 +41,7 @@ class Sandbox:
     """Before each command line that is to run in the image"""
 
 
-def sandbox(root: ImageRoot) -> Sandbox:
+def sandbox_for(root: ImageRoot) -> Sandbox:
     """The sandbox for an image, which has been tried.
 
     :raises HostError: this host, or this user, cannot run programs of the image
