@@ -11,10 +11,11 @@ from diskimage_create.provenance.distributions import python_distributions
 from diskimage_create.provenance.licences import Licences
 from diskimage_create.provenance.model import Contents, from_json
 from diskimage_create.provenance.rpm import rpm_packages
-from diskimage_create.validate.image import Damaged, ImageView, Unavailable, open_image, require_file
+from diskimage_create.validate.image import open_image, require_file
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.system.os_release import read_os_release
 from diskimage_create.validate.system.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
+from diskimage_create.validate.view import Damaged, ImageView, Unavailable
 from diskimage_create.workspace import workspace
 
 

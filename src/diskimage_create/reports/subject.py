@@ -13,6 +13,7 @@ from diskimage_create.model import Artifact, Content, ImageSpec, Report
 from diskimage_create.reports.history import UNKNOWN, History, history
 from diskimage_create.validate.record import read_record
 from diskimage_create.validate.registry import visible
+from diskimage_create.validate.report import tally
 from diskimage_create.validate.selection import Selection
 
 if TYPE_CHECKING:
@@ -115,11 +116,7 @@ def counts(checks: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 def summary(subject: Subject) -> str:
     """The verdict in one line."""
-    found = counts(subject.checks)
-    warnings = "1 warning" if found["warn"] == 1 else f"{found['warn']} warnings"
-    return (
-        f"{found['pass']} passed, {found['fail']} failed, {warnings}, {found['skip']} skipped, {subject.seconds:.1f} s"
-    )
+    return tally(counts(subject.checks), subject.seconds)
 
 
 def verdict(subject: Subject) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 
 from diskimage_create.errors import CommandFailed, HostError
 from diskimage_create.model import Content, Heavy, Node, SizedPackage
-from diskimage_create.validate.image import ImageView, Unavailable
 from diskimage_create.validate.root import Entry
 from diskimage_create.validate.system.inventory import sized_packages
 from diskimage_create.validate.system.os_release import read_os_release
+from diskimage_create.validate.view import ImageView, Unavailable
 
 #: What an image answers that cannot be read, or not here
 _UNREADABLE = (Unavailable, OSError, CommandFailed, HostError)

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.system.packages import read_packages
 from diskimage_create.validate.system.units import is_enabled, unit_file
+from diskimage_create.validate.view import ImageView
 
 VENV = "/opt/amphora-agent-venv"
 

@@ -11,7 +11,6 @@ from diskimage_create.validate.formats.executables import HEADER_BYTES, parse_el
 from diskimage_create.validate.formats.framing import CutShort, require_end
 from diskimage_create.validate.formats.initrd import read_initrd
 from diskimage_create.validate.formats.kernels import missing_bytes
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, skipped, verdict
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.system.architecture import foreign_machine
@@ -24,6 +23,7 @@ from diskimage_create.validate.system.grub import (
     grub_config,
     searched_for,
 )
+from diskimage_create.validate.view import ImageView
 
 # Elements that make an image boot by itself.
 BOOTING = ("vm", "bootloader")

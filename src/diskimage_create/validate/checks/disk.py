@@ -13,9 +13,9 @@ from typing import Any
 from diskimage_create import process
 from diskimage_create.model import Expectation
 from diskimage_create.validate.formats.disk import BIOS_BOOT, EFI_SYSTEM, PREP_BOOT, Disk, Partition
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.record import recorded_artifact
 from diskimage_create.validate.registry import Outcome, check, listed, passed, skipped, verdict
+from diskimage_create.validate.view import ImageView
 
 GIB = 2**30
 LEAST_FREE = 0.15

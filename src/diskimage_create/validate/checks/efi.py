@@ -12,11 +12,11 @@ from diskimage_create.model import Expectation
 from diskimage_create.validate.checks.boot import BOOTING
 from diskimage_create.validate.formats.disk import EFI_SYSTEM, Partition
 from diskimage_create.validate.formats.executables import HEADER_BYTES, parse_pe
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.opening import fat
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.system.grub import searched_for
+from diskimage_create.validate.view import ImageView
 
 #: Architecture -> name of its loader for removable media, and its machine (UEFI specification 2.10, 3.5.1.1)
 _LOADERS: dict[str | None, tuple[str, int]] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, listed, verdict
 from diskimage_create.validate.system.users import can_log_in, password_fields, read_users
+from diskimage_create.validate.view import ImageView
 
 _UNSET_MACHINE_ID = ("", "uninitialized")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from diskimage_create.model import Expectation
 from diskimage_create.validate.formats.executables import HEADER_BYTES
 from diskimage_create.validate.formats.kernels import is_kernel, missing_bytes
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, skipped, verdict
+from diskimage_create.validate.view import ImageView
 
 _INIT = "/init"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict
 from diskimage_create.validate.system.architecture import foreign_machine, machine, machine_names
 from diskimage_create.validate.system.os_release import parse_os_release
 from diskimage_create.validate.system.packages import read_packages
+from diskimage_create.validate.view import ImageView
 
 # Releases whose name moves on: it says nothing about the content of the image.
 _MOVING_RELEASES = frozenset({"stable", "testing", "unstable", "sid", "oldstable", "devel", "rawhide"})

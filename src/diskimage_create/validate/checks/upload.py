@@ -9,9 +9,9 @@ from pathlib import Path
 
 from diskimage_create.model import EXTENSIONS, Expectation
 from diskimage_create.validate.formats import gpt
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.record import recorded_artifact
 from diskimage_create.validate.registry import Outcome, check, skipped, verdict
+from diskimage_create.validate.view import ImageView
 
 #: What a file of each type is detected as: a disk is told by its partition table, one without by nothing
 _DETECTED = {"qcow2": ("qcow2",), "vhd": ("vhd",), "raw": ("gpt", "raw")}

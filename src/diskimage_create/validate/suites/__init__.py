@@ -21,9 +21,9 @@ from diskimage_create import process
 from diskimage_create.elements import CHECKS_DIRECTORY
 from diskimage_create.errors import CommandFailed, InputError, Problem
 from diskimage_create.model import Expectation, Finding, Severity, Status, Suite
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, listed, passed, printable, skipped
 from diskimage_create.validate.suites.sandbox import Sandbox, sandbox_for
+from diskimage_create.validate.view import ImageView
 
 #: How long all tests of one image may take, in seconds; a build waits for them
 DEADLINE = 300.0
