@@ -58,6 +58,7 @@ def test_rpm_database(tmp_path: Path) -> None:
         connection.execute("INSERT INTO Providename VALUES ('/usr/bin/sh', 2, 0)")
         connection.commit()
     packages = _read_rpm(database, workspace)
+    assert list(workspace.iterdir()) == []
     assert packages.installed == {"haproxy"}
     assert packages.provided == {"/usr/bin/sh"}
 

@@ -44,8 +44,8 @@ __all__ = [
     "validate_view",
 ]
 
-# Checks wait for the disk more than they compute, and qemu-img runs beside them.
-_PARALLEL = 4
+# Checks wait for the disk more than they compute. Half of these wait for the listing of all files: the others go on.
+_PARALLEL = 8
 
 #: The check that runs the tests of elements
 ELEMENT_CHECKS = "element-checks"
