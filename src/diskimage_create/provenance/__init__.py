@@ -23,7 +23,7 @@ from diskimage_create.provenance.model import Contents
 from diskimage_create.provenance.signing import Signer
 from diskimage_create.provenance.spdx import spdx
 from diskimage_create.provenance.statement import File, statement
-from diskimage_create.validate.kinds import image_kind
+from diskimage_create.validate.opening.kinds import image_kind
 
 __all__ = ["Contents", "attest", "gather", "read_contents", "read_record", "sbom", "write_all"]
 
