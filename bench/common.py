@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import time
 from collections.abc import Container, Mapping, Sequence
@@ -17,6 +18,8 @@ class Run:
     """One run of a command."""
 
     seconds: float
+    processor_seconds: float
+    """Of the command and of all that it started and waited for: other work on the machine hardly changes it."""
     peak_mib: float
     """Peak resident memory of the command's own process, without its children."""
     output: str
@@ -33,7 +36,7 @@ def timed(
     :param statuses: what it may end with
     :raises RuntimeError: it failed
     """
-    started = time.monotonic()
+    started, used = time.monotonic(), _processor_seconds()
     peak, asked = 0, 0.0
     with subprocess.Popen(
         command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -49,7 +52,13 @@ def timed(
     output = "".join(lines)
     if status not in statuses:
         raise RuntimeError(f"{command[0]} failed with {status}:\n{output[-3000:]}")
-    return Run(time.monotonic() - started, peak / 1024, output)
+    return Run(time.monotonic() - started, _processor_seconds() - used, peak / 1024, output)
+
+
+def _processor_seconds() -> float:
+    """Of all commands that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _peak_kib(pid: int) -> int:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import table, timed
+from common import Run, table, timed
 
 NOBODY = "65534"
 #: QEMU without libvirt, and with an emulated processor: for hosts where KVM does not work
@@ -36,7 +36,7 @@ def main() -> None:
         "validate, root": [sys.executable, *validate],
         "validate, ordinary user": [*nobody, *validate],
     }
-    measured: dict[str, list[float]] = {name: [] for name in cases}
+    measured: dict[str, list[Run]] = {name: [] for name in cases}
     with tempfile.TemporaryDirectory() as home:
         os.chown(home, int(NOBODY), int(NOBODY))
         path = os.pathsep.join(entry for entry in sys.path[1:] if entry)
@@ -45,14 +45,20 @@ def main() -> None:
             for name, command in cases.items():
                 of_user = {**environment, "TMPDIR": home} if "ordinary" in name else environment
                 # 5: rejected, which takes as long.
-                measured[name].append(timed(command, of_user, Path("/"), statuses=(0, 5)).seconds)
+                measured[name].append(timed(command, of_user, Path("/"), statuses=(0, 5)))
     print(f"{image.stat().st_size / 2**20:.0f} MiB; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
-    slowest = statistics.median(measured["virt-inspector"])
-    rows = [
-        [name, f"{(median := statistics.median(seconds)):.2f}", f"{max(seconds):.2f}", f"{slowest / median:.1f}"]
-        for name, seconds in measured.items()
-    ]
-    print(table([["case", "median s", "most s", "times as fast"], *rows]))
+    slowest, most = _medians(measured["virt-inspector"])
+    rows = []
+    for name, runs in measured.items():
+        seconds, processor = _medians(runs)
+        figures = (seconds, max(run.seconds for run in runs), slowest / seconds, processor, most / processor)
+        rows.append([name, *(f"{figure:.2f}" for figure in figures)])
+    print(table([["case", "median s", "most s", "times as fast", "processor s", "ratio"], *rows]))
+
+
+def _medians(runs: list[Run]) -> tuple[float, float]:
+    seconds, processor = ([each.seconds for each in runs], [each.processor_seconds for each in runs])
+    return statistics.median(seconds), statistics.median(processor)
 
 
 if __name__ == "__main__":

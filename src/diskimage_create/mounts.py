@@ -166,7 +166,12 @@ def served(
 
 
 def _end_serving(daemon: process.Beside, mountpoint: Path, grace: float) -> None:
-    """Unmount, and give the daemon time: whoever started it kills it then."""
+    """Unmount, and give the daemon time: whoever started it kills it then.
+
+    One that gets no time is ended first: the unmount would wait for the answer of one that hangs.
+    """
+    if not grace:
+        daemon.kill()
     if is_mount_point(mountpoint):
         _unmount_for_good(str(mountpoint))
     end = time.monotonic() + grace
