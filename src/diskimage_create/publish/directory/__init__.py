@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from diskimage_create import filesystems
 from diskimage_create.digests import sha256
-from diskimage_create.errors import InputError, Problem, RemoteError
+from diskimage_create.errors import RemoteError
 from diskimage_create.publish.directory import index
 from diskimage_create.publish.directory.local import Directory
 from diskimage_create.publish.directory.remote import Remote
@@ -27,11 +28,8 @@ def parse(text: str) -> Destination:
 
     :raises InputError: there is a password in the URL; it is not told
     """
-    parts = urlsplit(text) if "://" in text else None
-    if parts and parts.password:
-        where = f"{parts.scheme}://{parts.hostname}{parts.path}"
-        hint = "use a key, or the protocol's own settings"
-        raise InputError([Problem("a password has no place in a URL, where others see it", where, hint)])
+    if "://" in text:
+        filesystems.refuse_password(text)
     return Destination(text)
 
 
