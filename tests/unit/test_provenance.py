@@ -326,7 +326,7 @@ def test_a_record_of_something_else_is_refused(image: Path) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         provenance.read_record(image)
     named(image, ".json").unlink()
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="there is no record"):
         provenance.read_record(image)
 
 
@@ -362,6 +362,28 @@ def test_nothing_to_check_against(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(capsys, "verify", tmp_path / "none.qcow2")[0] == 2
     status, _, error = run(capsys, "verify", tmp_path / "x.qcow2", "--key", tmp_path / "no.pub")
     assert (status, "no.pub" in error) == (2, True)
+
+
+def test_an_empty_key_is_no_missing_one(tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["verify", image, "--key", ""], ["attest", image, "--sign", ""]):
+        status, output, error = run(capsys, *command)
+        assert (status, output) == (2, "")
+        assert "no key is named" in error
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{"])
+def test_what_cannot_be_understood_is_named(
+    text: str, image: Path, contents: Contents, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attest(image, contents)
+    for name in (".json", ".spdx.json", ".cdx.json", ".provenance.json"):
+        path = named(image, name)
+        before = path.read_bytes()
+        path.write_text(text)
+        status, output, _ = run(capsys, "verify", image)
+        assert status == 5
+        assert f"{path.name} cannot be understood: " in output
+        path.write_bytes(before)
 
 
 @pytest.mark.parametrize("command", ["attest", "sbom"])
