@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from diskimage_create.errors import DiskImageError, HostError, InputError, Problem, RemoteError
 
+#: Protocols of this host's own files
+LOCAL = frozenset({"file", "local"})
 _EXTRAS = MappingProxyType({"s3": "pip install 'diskimage-create[s3]'"})
 
 
@@ -21,28 +24,65 @@ def protocol(url: str) -> str:
 def refuse_password(url: str) -> None:
     """Say so when there is a password in a URL; it is not told.
 
-    :raises InputError: there is one
+    :raises InputError: there is one, or it is no URL
     """
-    parts = urlsplit(url)
-    if parts.password:
-        where = f"{parts.scheme}://{parts.hostname}{parts.path}"
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InputError([Problem(f"it is no URL: {error}", url.rpartition("@")[2])]) from None
+    user, at, host = parts.netloc.rpartition("@")
+    if at and ":" in user:
+        where = f"{parts.scheme}://{host}{parts.path}"
         hint = "use a key, or the protocol's own settings"
         raise InputError([Problem("a password has no place in a URL, where others see it", where, hint)])
+
+
+def refuse(url: str) -> None:
+    """Say what is wrong with a URL as such; a password in it is not told.
+
+    :raises InputError: there is a password in it, nobody knows such URLs, or it names no place
+    """
+    refuse_password(url)
+    parts = urlsplit(url)
+    if not is_known(protocol(url)):
+        hint = "use s3://, sftp://, another protocol of fsspec, or a directory"
+        raise InputError([Problem(f"{protocol(url)}:// is no place for images", url, hint)])
+    if protocol(url) in LOCAL and parts.netloc not in ("", "localhost"):
+        hint = f"a file of this host has three slashes: {protocol(url)}:///{parts.netloc}{parts.path}"
+        raise InputError([Problem(f"{parts.netloc} is another host", url, hint)])
+    if not (parts.netloc + parts.path).strip("/"):
+        raise InputError([Problem("it names no place", url)])
+
+
+def local_path(url: str) -> Path | None:
+    """The path of a ``file:`` URL (RFC 8089); None of any other."""
+    if protocol(url) not in LOCAL:
+        return None
+    return Path(unquote(urlsplit(f"file://{url.partition('://')[2]}").path))
+
+
+def is_known(name: str) -> bool:
+    """Whether fsspec knows a protocol, with or without the library that it needs."""
+    from fsspec import get_filesystem_class
+
+    try:
+        get_filesystem_class(name)
+    except ValueError:
+        return False
+    except ImportError:  # which is known to have a library of its own
+        pass
+    return True
 
 
 def require(url: str) -> None:
     """Say so when this host cannot go there; asks nobody.
 
-    :raises InputError: nobody knows such URLs
     :raises HostError: a library is missing
     """
     from fsspec import get_filesystem_class
 
     try:
         get_filesystem_class(protocol(url))
-    except ValueError:
-        hint = "use s3://, sftp://, another protocol of fsspec, or a directory"
-        raise InputError([Problem(f"{protocol(url)}:// is no place for images", url, hint)]) from None
     except ImportError as error:
         raise HostError(f"{url}: {error}", _EXTRAS.get(protocol(url))) from None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from diskimage_create import filesystems
 from diskimage_create.errors import InputError, Problem, RemoteError
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from diskimage_create.registries import Access, Manifest, Registries
 
 _REGISTRY = "oci://"
-_LOCAL = ("file", "local")
 #: The name of a file in an artifact (OCI Image Specification 1.1, "Pre-Defined Annotation Keys")
 _TITLE = "org.opencontainers.image.title"
 
@@ -35,11 +33,10 @@ def record_of(text: str, access: Access | None = None) -> bytes | Path:
     :raises RemoteError: the place refuses, does not answer, or has no such image
     """
     if text.lower().startswith(_REGISTRY):
+        filesystems.refuse_password(text)
         return _from_registry(text, access)
-    filesystems.refuse_password(text)
-    if filesystems.protocol(text) in _LOCAL:
-        return Path(unquote(urlsplit(f"file://{text.partition('://')[2]}").path))
-    return _from_url(text)
+    filesystems.refuse(text)
+    return filesystems.local_path(text) or _from_url(text)
 
 
 def _from_url(text: str) -> bytes:

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from diskimage_create import filesystems
 from diskimage_create.digests import sha256
@@ -26,10 +25,10 @@ _ATTEMPTS = 20
 def parse(text: str) -> Destination:
     """``DIRECTORY/``, or a URL.
 
-    :raises InputError: there is a password in the URL; it is not told
+    :raises InputError: the URL has a password, which is not told; or it is none of a place
     """
     if "://" in text:
-        filesystems.refuse_password(text)
+        filesystems.refuse(text)
     return Destination(text)
 
 
@@ -43,17 +42,15 @@ class Destination:
         return self.text
 
     def _place(self) -> Directory | Remote:
-        scheme, separator, rest = self.text.partition("://")
-        if not separator:
+        if "://" not in self.text:
             return Directory(Path(self.text))
-        if scheme.lower() in ("file", "local"):
-            return Directory(Path(unquote(urlsplit(f"file://{rest}").path)))
-        return Remote(self.text)
+        path = filesystems.local_path(self.text)
+        return Directory(path) if path else Remote(self.text)
 
     def require(self, source: Source, options: Options) -> None:
         """Say what is missing.
 
-        :raises InputError: it is no directory, or may not be written to; nobody knows such URLs
+        :raises InputError: it is no directory, or may not be written to
         :raises HostError: a library is missing
         """
         self._place().require()

@@ -43,7 +43,6 @@ class Remote:
     def require(self) -> None:
         """Say that this host cannot go there.
 
-        :raises InputError: nobody knows such URLs
         :raises HostError: a library is missing
         """
         filesystems.require(self._url)
