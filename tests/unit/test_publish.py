@@ -139,6 +139,29 @@ def test_what_cannot_be_a_place_is_said_with_all_else(tmp_path, capsys):
     assert "very-secret" not in err
 
 
+def test_an_option_that_says_nothing_to_any_place(image, tmp_path, capsys):
+    options = ["--keep-last", "1", "--tag", "a"]
+    assert cli.main(["publish", str(image), "oci://127.0.0.1:1/a:t", *options]) == 2
+    err = capsys.readouterr().err
+    assert "it says nothing to oci://127.0.0.1:1/a:t (--keep-last)" in err
+    assert "it says nothing to oci://127.0.0.1:1/a:t (--tag)" in err
+    assert cli.main(["publish", str(image), f"{tmp_path}/here/", "--keep-last", "1"]) == 0
+    assert cli.main(["publish", str(image), f"{tmp_path}/here/", "--as", "artifact"]) == 2
+
+
+def test_the_environment_is_for_other_runs_too(image, tmp_path, monkeypatch):
+    for name, value in {"AS": "artifact", "VISIBILITY": "public"}.items():
+        monkeypatch.setenv(f"DISKIMAGE_CREATE_{name}", value)
+        monkeypatch.setenv(f"DISKIMAGE_CREATE_PUBLISH_{name}", value)
+    monkeypatch.setenv("OS_CLOUD", "site")
+    assert cli.main(["publish", str(image), f"{tmp_path}/here/"]) == 0
+
+
+def test_what_was_done_besides_is_said():
+    receipt = Receipt("glance:a", Status.PRESENT, "an-id", message="a newer image, another-id, has the tag")
+    assert report.as_text([receipt]).endswith("present  an-id (a newer image, another-id, has the tag)")
+
+
 @pytest.mark.parametrize("url", ["file:///srv/a%20b", "file://localhost/srv/a%20b", "local:///srv/a%20b"])
 def test_the_path_of_a_url(url):
     filesystems.refuse(url)

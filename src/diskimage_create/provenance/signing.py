@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -29,8 +30,8 @@ PASSPHRASE = "DISKIMAGE_CREATE_SIGN_PASSPHRASE"
 PASSPHRASE_FILE = "DISKIMAGE_CREATE_SIGN_PASSPHRASE_FILE"
 #: How a file of minisign's starts
 MINISIGN_MAGIC = b"untrusted comment:"
-#: Of what is no file's name, but may be secret: PEM, lines, minisign's secret key (158 bytes in base64)
-_KEY_ITSELF = re.compile(r"-----BEGIN |\n|^[A-Za-z0-9+/]{150,}={0,2}$")
+#: Of what is no file's name, but may be secret: PEM, lines, and the base64 of them or of minisign's
+_KEY_ITSELF = re.compile(r"-----BEGIN |\n|^[A-Za-z0-9+/]{60,}={0,2}$")
 #: The largest file that can be a key, in bytes
 LARGEST_KEY = 65536
 
@@ -104,7 +105,7 @@ def read_key(key: str, where: str) -> bytes:
     """
     if not key:
         raise InputError([Problem("no key is named", where, "is a variable empty that should name it?")])
-    if _KEY_ITSELF.search(key):
+    if _KEY_ITSELF.search(key) and not os.path.exists(key):
         hint = "write the key to a file that you alone can read, and name the file"
         raise InputError([Problem("it has to be the name of a key's file, and not the key itself", where, hint)])
     try:

@@ -69,6 +69,12 @@ def parse(texts: Sequence[str]) -> list[Destination]:
     return found
 
 
+def kind(text: str) -> str:
+    """What sort of place a user names: ``docker``, ``podman``, ``oci``, ``glance``, or ``directory``."""
+    scheme = text.partition(":")[0]
+    return scheme if scheme in _MODULES else _PLACES
+
+
 def _parse_one(text: str) -> Destination:
     match = _SCHEME.match(text)
     scheme = match["scheme"] if match else ""
