@@ -257,11 +257,16 @@ def test_interrupted_at_any_moment_the_next_time_is_right(
 
 def test_sums_of_other_images_stay(image: Path, contents: Contents) -> None:
     other = image_with_record(image.parent, "y.qcow2", b"another image")
-    (image.parent / "SHA256SUMS").write_text(f"{'0' * 64} *unrelated file\n{'1' * 64}  x.qcow2\nno sum\n")
+    latin = f"{'2' * 64}  caf\xe9\n".encode("latin-1")
+    before = f"# of somebody\n{'0' * 64} *unrelated file\n{'1' * 64}  x.qcow2\nSHA256 (z) = {'3' * 64}\n".encode()
+    (image.parent / "SHA256SUMS").write_bytes(before + latin)
     attest(image, contents, None)
     attest(other, contents, None)
     found = sums.read(image.parent)
     assert found["unrelated file"] == "0" * 64
+    written = (image.parent / "SHA256SUMS").read_bytes()
+    assert written.startswith(f"# of somebody\nSHA256 (z) = {'3' * 64}\n".encode())
+    assert latin in written
     assert found["x.qcow2"] == hashlib.sha256(b"an image").hexdigest()
     assert found["y.qcow2"] == hashlib.sha256(b"another image").hexdigest()
     assert failures(image) == failures(other) == set()

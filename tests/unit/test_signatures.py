@@ -116,7 +116,7 @@ def test_a_key_of_minisign_with_a_passphrase(tmp_path: Path) -> None:
     secret, public = minisign_keys(tmp_path, "locked", "s3cret")
     file, signature = signed(tmp_path, signing.load(str(secret), lambda: "s3cret"))
     run("minisign", "-V", "-p", public, "-m", file, "-x", signature)
-    with pytest.raises(InputError, match="wrong password"):
+    with pytest.raises(InputError, match="its passphrase is another"):
         signing.load(str(secret), lambda: "another")
     with pytest.raises(InputError, match="nobody is here to be asked"):
         signing.load(str(secret), NOBODY)

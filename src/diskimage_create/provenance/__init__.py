@@ -105,7 +105,7 @@ def write_all(
         texts |= _signatures(beside, texts, signer)
     obsolete = {path.name for path in beside.existing() if path.name not in texts} - _lasting(beside) - kept
     with sums.locked(image.parent):
-        texts[sums.NAME] = _sums(beside, made, texts, obsolete).encode()
+        texts[sums.NAME] = _sums(beside, made, texts, obsolete).encode("utf-8", "surrogateescape")
         files.write_all(image.parent, texts, obsolete, where=str(image))
     return [image.with_name(name) for name in texts]
 
@@ -163,7 +163,8 @@ def _sums(beside: Beside, made: Mapping[str, Any], texts: Mapping[str, bytes], o
     own |= {name: _sha256(content) for name, content in texts.items()}
     mine = {name: digest for name, digest in own.items() if name not in obsolete}
     names = {path.name for path in beside.all()}
-    return sums.as_text({name: d for name, d in sums.read(beside.image.parent).items() if name not in names} | mine)
+    others = {name: digest for name, digest in sums.read(beside.image.parent).items() if name not in names}
+    return sums.as_text(others | mine, sums.other_lines(beside.image.parent))
 
 
 def _sha256(content: bytes) -> str:

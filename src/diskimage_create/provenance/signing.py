@@ -73,7 +73,8 @@ def passphrase(environ: Mapping[str, str], prompt: Ask = lambda: None) -> Ask:
             try:
                 return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
             except (OSError, ValueError) as error:
-                raise InputError([Problem(f"{path} cannot be read: {error}", PASSPHRASE_FILE)]) from None
+                reason = error.strerror if isinstance(error, OSError) else "it is no text"
+                raise InputError([Problem(f"{path} cannot be read: {reason}", PASSPHRASE_FILE)]) from None
         return prompt()
 
     return ask
@@ -126,6 +127,11 @@ def _no_passphrase(key: str) -> InputError:
     return InputError([Problem(f"the key {key} has a passphrase, and nobody is here to be asked", "--sign", hint)])
 
 
+def _wrong_passphrase(key: str) -> InputError:
+    hint = f"see {PASSPHRASE}, or the file that {PASSPHRASE_FILE} names"
+    return InputError([Problem(f"the key {key} cannot be used: its passphrase is another", "--sign", hint)])
+
+
 @dataclass(frozen=True)
 class MinisignSigner:
     """A secret key of minisign's."""
@@ -159,12 +165,15 @@ def _minisign(name: str, content: bytes, ask: Ask) -> MinisignSigner:
         raise _unusable(name, "it is a public key: the secret one signs")
     try:
         key = SecretKey.from_bytes(content)
-        if key.is_encrypted():
-            if (given := ask()) is None:
-                raise _no_passphrase(name)
-            key.decrypt(given)
     except Error as error:
         raise _unusable(name, str(error)) from None
+    if key.is_encrypted():
+        if (given := ask()) is None:
+            raise _no_passphrase(name)
+        try:
+            key.decrypt(given)
+        except Error:
+            raise _wrong_passphrase(name) from None
     return MinisignSigner(key)
 
 
@@ -207,8 +216,9 @@ def _ed25519(name: str, content: bytes, ask: Ask) -> Ed25519Signer:
     except UnsupportedAlgorithm:
         raise _unusable(name, "it is of a kind that is not known here") from None
     except ValueError as error:
-        reason = "its passphrase is another" if encrypted else f"it holds no secret key: {error}"
-        raise _unusable(name, reason) from None
+        if encrypted:
+            raise _wrong_passphrase(name) from None
+        raise _unusable(name, f"it holds no secret key: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise _unusable(name, "it is not for Ed25519")
     return Ed25519Signer(key)

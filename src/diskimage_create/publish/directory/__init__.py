@@ -136,8 +136,9 @@ class _Publishing:
         except BaseException:
             with suppress(Exception):
                 self.place.discard()
-                for name in reversed(list(missing)):
-                    if name not in sizes:
+            for name in reversed(list(missing)):
+                if name not in sizes:
+                    with suppress(Exception):
                         self.place.remove(name)
             raise
 
