@@ -7,11 +7,28 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 HERE = Path(__file__).parent
+#: Modules of tests/e2e that talk to registries and other remotes, and build no image
+OF_REMOTES = frozenset(
+    {
+        "test_container_images.py",
+        "test_container_prepare.py",
+        "test_copies.py",
+        "test_mirrored_charts.py",
+        "test_modify_images.py",
+        "test_pinned_charts.py",
+        "test_publish_directory.py",
+        "test_publish_glance.py",
+        "test_publish_registries.py",
+        "test_registries.py",
+        "test_registry_faults.py",
+    }
+)
 _outcomes: dict[str, Counter[str]] = {}
 
 
@@ -30,12 +47,28 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's folder is its marker; those that build or mount are not run beside each other."""
+    """A test's folder is its marker."""
     for item in items:
         if (group := _group(item.path)) in ("loop", "e2e"):
             item.add_marker(group)
-            if not item.get_closest_marker("xdist_group"):
-                item.add_marker(pytest.mark.xdist_group("builds"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Builds and boots in one process, loop devices in one, what talks to remotes in one: each shares its images.
+
+    Markers would say it better, but xdist's own scheduler for marked groups does not see them since pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            _, folder, module = nodeid.partition("::")[0].split("/")
+            if folder == "unit":
+                return nodeid
+            return "remotes" if module in OF_REMOTES else folder
+
+    return ByGroup(config, log)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

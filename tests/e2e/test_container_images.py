@@ -15,8 +15,6 @@ from image_bases import Storage, make_package, make_rpm, output_of
 
 from registry_servers import Server, certificate, free_port, registry, running, wait_until_it_answers
 
-pytestmark = pytest.mark.xdist_group("registries")
-
 
 def cli(storage: Storage, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **storage.environment, "LC_ALL": "C.UTF-8"}

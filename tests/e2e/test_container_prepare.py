@@ -21,8 +21,6 @@ from contract import schema_errors
 from diskimage_create import cli
 from registry_servers import Server, certificate, htpasswd, layer, registry
 
-pytestmark = pytest.mark.xdist_group("registries")
-
 HASH = "35414701c176a6288fc2ad141dad0f73624dcb94_43527485"
 LABELS = {"rdo_version": HASH, "version": "1.2.3", "release": "4.el9"}
 HUB = "docker.io/tripleomaster/centos-binary-"

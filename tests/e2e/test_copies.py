@@ -22,10 +22,7 @@ from registry_faults import Fault, Proxy, proxy
 from registry_servers import Server, certificate, digest, htpasswd, layer, registry
 from token_server import token_server
 
-pytestmark = [
-    pytest.mark.xdist_group("registries"),
-    pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed"),
-]
+pytestmark = pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,6 @@ import yaml
 from diskimage_create import cli
 from registry_servers import INDEX, MANIFEST, Server, registry
 
-pytestmark = pytest.mark.xdist_group("registries")
-
 CHART = """\
 images:
   tags:

@@ -337,7 +337,6 @@ from diskimage_create.containers.modify import modify_all
 from diskimage_create.references import Reference
 from diskimage_create.registries import Access, Registries
 
-pytestmark = pytest.mark.xdist_group("registries")
 stop_on_signals()
 variables = {{"tasks_from": "modify_image.yml", "modify_dir_path": {str(directory)!r}}}
 change = Modification("tripleo-modify-image", variables, "-i")

@@ -16,8 +16,6 @@ import yaml
 from diskimage_create import cli
 from registry_servers import Server, registry
 
-pytestmark = pytest.mark.xdist_group("registries")
-
 #: OpenStack-Helm's heat chart of 2017
 HEAT = """\
 images:

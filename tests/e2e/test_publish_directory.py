@@ -24,9 +24,6 @@ from diskimage_create.publish.directory import parse
 from diskimage_create.publish.source import Source
 from s3_server import S3, s3
 
-#: Nothing here builds
-pytestmark = pytest.mark.xdist_group("publish_directory")
-
 
 def publish(source: Source, place: object, **more: Any) -> Receipt:
     destination, options = parse(str(place)), Options(**more)

@@ -30,8 +30,6 @@ from glance_server import Glance, glance
 
 pytest.importorskip("openstack", reason="openstacksdk is not installed")
 
-#: Nothing here builds or mounts
-pytestmark = pytest.mark.xdist_group("glance")
 DESTINATION = parse("glance:amphora-x64-haproxy")
 
 

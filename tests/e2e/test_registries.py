@@ -17,8 +17,6 @@ from diskimage_create.registries import Access, NotFound, Registries
 from diskimage_create.registries.connections import speaks_tls
 from registry_servers import Server, certificate, registry
 
-pytestmark = pytest.mark.xdist_group("registries")
-
 LABELS = {"rdo_version": "3541_4352", "version": "1.2", "release": "7"}
 
 

@@ -20,8 +20,6 @@ from diskimage_create.registries.copying import Copied, Copy, Status, copy_all
 from registry_faults import Fault, Proxy, proxy
 from registry_servers import Server, layer, registry
 
-pytestmark = pytest.mark.xdist_group("registries")
-
 SECRET = "a-secret-that-nobody-may-see"
 MANIFEST, BLOB, UPLOAD = "GET /v2/.*/manifests/", "GET /v2/.*/blobs/sha256", "(PATCH|PUT) /v2/.*/blobs/uploads/"
 START, FINISH = "POST /v2/.*/blobs/uploads/", "PUT /v2/.*/manifests/"
