@@ -138,6 +138,12 @@ def artifact_of(record: Mapping[str, Any], path: Path) -> Artifact:
     return Artifact(made["type"], path, made["sha256"], made["bytes"])
 
 
+def built(record: Mapping[str, Any]) -> str | None:
+    """When the content of an image was made (RFC 3339), whenever it was taken from the store."""
+    moment = (record.get("reused_from") or {}).get("built") or record.get("started")
+    return str(moment) if moment else None
+
+
 def of_image(image: Path) -> tuple[dict[str, Any], Artifact]:
     """The record beside an image, and the image as it says; that they are of each other, :func:`compare` says.
 

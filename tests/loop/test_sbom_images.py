@@ -41,7 +41,7 @@ def recorded(image: Path) -> Path:
     artifact = {"type": "raw", "path": image.name, "sha256": hashlib.sha256(image.read_bytes()).hexdigest()}
     record = {
         "schema": 1, "started": "2026-11-21T16:11:43+00:00", "seconds": 1, "fingerprint": "x", "inputs": {},
-        "remote_inputs": {}, "environment": {}, "command": [], "resumed_from": None,
+        "image": {"arch": "amd64"}, "remote_inputs": {}, "environment": {}, "command": [], "resumed_from": None,
         "tools": {"diskimage-create": "0.1.0"}, "artifacts": [artifact | {"bytes": image.stat().st_size}],
     }  # fmt: skip
     image.with_name(f"{image.name}.json").write_text(json.dumps(record))

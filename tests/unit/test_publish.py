@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -137,6 +138,17 @@ def test_what_cannot_be_a_place_is_said_with_all_else(tmp_path, capsys):
     assert err.count("error: ") == len(WRONG_PLACES) + 1
     assert all(message in err for message in WRONG_PLACES.values())
     assert "very-secret" not in err
+
+
+def test_what_goes_along_can_be_read(image, tmp_path, monkeypatch, capsys):
+    sbom = image.with_name(f"{image.name}.spdx.json")
+    sbom.touch()
+    access = os.access
+    # Root reads everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != sbom and access(path, mode))
+    assert cli.main(["publish", str(image), f"{tmp_path}/here/"]) == 2
+    assert f"{sbom} cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "here").exists()
 
 
 def test_an_option_that_says_nothing_to_any_place(image, tmp_path, capsys):

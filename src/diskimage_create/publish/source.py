@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import engines, record
+from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Artifact
+from diskimage_create.provenance.beside import Beside
 from diskimage_create.references import go_name
 
 
@@ -41,7 +44,7 @@ class Source:
     @cached_property
     def built(self) -> str:
         """When the content was made (RFC 3339), whenever it was taken from the store."""
-        return str((self.record.get("reused_from") or {}).get("built") or self.record["started"])
+        return str(record.built(self.record))
 
     @cached_property
     def labels(self) -> Mapping[str, str]:
@@ -52,9 +55,13 @@ class Source:
 def read(image: Path) -> Source:
     """An image and its record. That they are of each other, :func:`beside` finds out.
 
-    :raises InputError: there is no such image, no record, or the record is of something else
+    :raises InputError: there is no such image, no record, the record is of something else, or what goes along with the
+        image cannot be read
     """
     data, made = record.of_image(image)
+    closed = [path for path in Beside(image).existing() if not os.access(path, os.R_OK)]
+    if closed:
+        raise InputError([Problem(f"{path} cannot be read, and goes along with it", str(image)) for path in closed])
     return Source(image, data, made.type, made.sha256.removeprefix("sha256:"), made.bytes)
 
 
