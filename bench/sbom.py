@@ -21,7 +21,8 @@ from diskimage_create.provenance import Contents, gather
 from diskimage_create.provenance.cyclonedx import cyclonedx
 from diskimage_create.provenance.document import Subject, as_text
 from diskimage_create.provenance.spdx import spdx
-from diskimage_create.validate.image import ImageView, open_image
+from diskimage_create.validate.image import open_image
+from diskimage_create.validate.view import ImageView
 from diskimage_create.workspace import workspace
 
 

@@ -12,7 +12,7 @@ from diskimage_create.convert import convert
 from diskimage_create.errors import DiskImageError, ImageRejected
 from diskimage_create.model import BuildPlan, Expectation, Report, Status
 from diskimage_create.progress import Tracker
-from diskimage_create.validate.image import ImageView, Unavailable
+from diskimage_create.validate.view import ImageView, Unavailable
 from diskimage_create.workspace import Workspace
 
 

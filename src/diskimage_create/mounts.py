@@ -136,17 +136,25 @@ def exported(image: Path, mountpoint: Path, *, driver: str, offset: int = 0, siz
 
 @contextmanager
 def served(
-    argv: Sequence[str | Path], mountpoint: Path, *, log: Path, seconds: float, env: Mapping[str, str] | None = None
+    argv: Sequence[str | Path],
+    mountpoint: Path,
+    *,
+    log: Path,
+    seconds: float,
+    grace: float = EXPORT_GRACE_SECONDS,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[process.Beside]:
     """Have a program that stays in the foreground show files through FUSE; it ends with the block, and with us.
 
     :param mountpoint: an existing directory
     :param log: gets what it prints
     :param seconds: how long it may take until the files are there
+    :param grace: seconds after the unmount in which it may clean up behind itself; it serves on where another mount
+        namespace has a copy of the mount
     :raises CommandFailed: it ended, or took longer; with what it printed
     """
     mountpoint = mountpoint.resolve()
-    with process.beside(argv, log, env) as daemon, afterwards(lambda: _end_serving(daemon, mountpoint)):
+    with process.beside(argv, log, env) as daemon, afterwards(lambda: _end_serving(daemon, mountpoint, grace)):
         end = time.monotonic() + seconds
         while not is_mount_point(mountpoint):
             if (status := daemon.exit_status()) is not None or time.monotonic() > end:
@@ -157,11 +165,11 @@ def served(
         yield daemon
 
 
-def _end_serving(daemon: process.Beside, mountpoint: Path) -> None:
-    """Unmount, and give the daemon time to clean up behind itself: whoever started it kills it then."""
+def _end_serving(daemon: process.Beside, mountpoint: Path, grace: float) -> None:
+    """Unmount, and give the daemon time: whoever started it kills it then."""
     if is_mount_point(mountpoint):
         _unmount_for_good(str(mountpoint))
-    end = time.monotonic() + EXPORT_GRACE_SECONDS
+    end = time.monotonic() + grace
     while daemon.exit_status() is None and time.monotonic() < end:
         time.sleep(_EVERY_SECONDS)
 

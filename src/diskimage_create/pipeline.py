@@ -47,7 +47,7 @@ from diskimage_create.references import go_name
 from diskimage_create.store import Entry, Store, link, reuse, stages
 from diskimage_create.validate import suites
 from diskimage_create.validate.image import open_image
-from diskimage_create.validate.inventory import package_versions
+from diskimage_create.validate.system.inventory import package_versions
 from diskimage_create.workspace import Workspace, workspace
 
 

@@ -19,8 +19,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from diskimage_create.validate.disk import read_disk
-from diskimage_create.validate.packages import DPKG_STATUS
+from diskimage_create.validate.formats.disk import read_disk
+from diskimage_create.validate.system.packages import DPKG_STATUS
 
 VENV = "/opt/amphora-agent-venv"
 

@@ -26,9 +26,10 @@ def command(*arguments: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def attested(bookworm: Built, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def attested(bookworm: Built, builds: Path) -> dict[str, Path]:
     """Both images by extension, in a directory of their own: others look at what the build has left."""
-    directory = tmp_path_factory.mktemp("attested", numbered=True)
+    directory = builds / "attested"
+    directory.mkdir()
     # Taken from the store: it is the same build
     again = run_build(
         directory, "-i", "debian", "-d", "bookworm", "-t", ",".join(EXTENSIONS), "--attest", env=REPRODUCIBLE

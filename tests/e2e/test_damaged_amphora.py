@@ -46,7 +46,7 @@ from contract import schema_errors
 from diskimage_create.model import Report, Status
 from diskimage_create.validate import How, validate
 from diskimage_create.validate.expect import recorded_expectation
-from diskimage_create.validate.packages import DPKG_STATUS
+from diskimage_create.validate.system.packages import DPKG_STATUS
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmaLpS3 someone@example.com\n"
 SECRET = "correct horse battery staple"

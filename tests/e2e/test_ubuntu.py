@@ -17,7 +17,8 @@ from mirror import AGENT_PACKAGES, ROLE_PACKAGES, Mirror, skip_where_none_can_be
 
 from diskimage_create import host
 from diskimage_create.validate import CHECKS
-from diskimage_create.validate.image import ImageView, open_image
+from diskimage_create.validate.image import open_image
+from diskimage_create.validate.view import ImageView
 
 UBUNTU = ("-i", "ubuntu", "-d", "noble")
 # Written down from the specification, as is the list of packages.

@@ -206,11 +206,22 @@ def make_image(tree: Path, tmp_path: Path) -> ImageMaker:
     return make
 
 
+def _staying(loop: Path) -> str:
+    """The file of a loop device that does not clear itself; empty of others.
+
+    One that does can outlast its mount: whoever made a mount namespace meanwhile has a copy of it.
+    """
+    try:
+        return (loop / "backing_file").read_text().strip() if (loop / "autoclear").read_text() == "0\n" else ""
+    except FileNotFoundError:
+        return ""
+
+
 def _held(below: Path) -> list[str]:
     """Mounts, loop devices and export daemons that belong to files below a directory."""
     prefix = str(below)
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    backing = [entry.read_text().strip() for entry in Path("/sys/block").glob("loop*/loop/backing_file")]
+    backing = [_staying(entry) for entry in Path("/sys/block").glob("loop*/loop")]
     daemons = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

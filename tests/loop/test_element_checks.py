@@ -20,8 +20,9 @@ from made_files import elf
 from diskimage_create import process
 from diskimage_create.errors import InputError
 from diskimage_create.model import Expectation, Finding, Report, Status, Suite
-from diskimage_create.validate import OF_ELEMENTS, How, sandbox, suites, validate
+from diskimage_create.validate import OF_ELEMENTS, How, suites, validate
 from diskimage_create.validate.selection import Selection, select
+from diskimage_create.validate.suites import sandbox
 
 pytestmark = pytest.mark.loop
 

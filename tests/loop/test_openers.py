@@ -23,7 +23,7 @@ from diskimage_create import mounts
 from diskimage_create.errors import CommandFailed, HostError
 from diskimage_create.model import Expectation, Report, Status
 from diskimage_create.validate import How, opening, to_json, validate
-from diskimage_create.validate.disk import EFI_SYSTEM, Partition
+from diskimage_create.validate.formats.disk import EFI_SYSTEM, Partition
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.opening import fat, fuse
 from diskimage_create.validate.root import Entry, walk

@@ -47,7 +47,7 @@ def test_a_loader_is_found(check: Check) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"note": b"x"}, "/EFI cannot be read"),
+        ({"note": b"x"}, "/EFI/BOOT/BOOTX64.EFI is missing (/note)"),
         ({"EFI/debian/grubx64.efi": LOADER}, "/EFI/BOOT/BOOTX64.EFI is missing"),
         ({"EFI/BOOT/BOOTX64.EFI": LOADER[:-9]}, "cut short: 9 bytes are missing"),
         ({"EFI/BOOT/BOOTX64.EFI": b"MZ" + bytes(4096)}, "no program for this architecture"),

@@ -21,7 +21,7 @@ from diskimage_create.model import Expectation, Report, Status
 from diskimage_create.requirements import Requirement
 from diskimage_create.validate import How, expectation_for, opening, to_json, validate
 from diskimage_create.validate.image import open_image
-from diskimage_create.validate.inventory import package_versions
+from diskimage_create.validate.system.inventory import package_versions
 
 pytestmark = pytest.mark.loop
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create.provenance import Contents, gather
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.view import ImageView
 
 STATUS = """\
 Package: libstdc++6

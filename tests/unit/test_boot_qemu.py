@@ -16,7 +16,7 @@ from diskimage_create.boot import qemu
 from diskimage_create.boot.firmware import Uefi, find_uefi, needs_uefi
 from diskimage_create.boot.qemu import Forward, Guest, Network
 from diskimage_create.errors import HostError, InputError
-from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, Disk, Partition
+from diskimage_create.validate.formats.disk import BIOS_BOOT, EFI_SYSTEM, Disk, Partition
 
 NETWORKS = (
     Network("10.0.2.0/24", "52:54:00:00:02:0f", (Forward(1234, 9443),)),

@@ -24,8 +24,8 @@ from diskimage_create.model import Expectation, Status
 from diskimage_create.prepare import prepare
 from diskimage_create.validate import from_json, to_json
 from diskimage_create.validate.checks.leftovers import custom_ca, host_certificates
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.view import ImageView
 from diskimage_create.workspace import Workspace
 
 pytestmark = pytest.mark.subprocess("openssl makes the certificates")

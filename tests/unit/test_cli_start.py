@@ -63,6 +63,20 @@ def test_nothing_is_imported_that_is_not_used(arguments: list[str], more: tuple[
     assert not {name for name in (*HEAVY, *more) if name in loaded}
 
 
+def test_a_validation_imports_neither_the_boot_test_nor_what_reports_need() -> None:
+    done = python(f"{MAIN}; print('\\n'.join(sys.modules), file=sys.stderr); sys.exit(status)", "validate", "--list")
+    loaded = set(done.stderr.split())
+    assert "diskimage_create.validate" in loaded
+    assert not loaded & {
+        "diskimage_create.boot",
+        "diskimage_create.reports.page",
+        "oslo_utils",
+        "sqlite3",
+        "xml",
+        "yaml",
+    }
+
+
 def processor_seconds(*command: str) -> float:
     """The least of a few runs: other work on this machine only ever adds."""
     found = []

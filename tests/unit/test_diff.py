@@ -20,7 +20,7 @@ from diskimage_create.diff.packages import compare_packages, is_older
 from diskimage_create.diff.system import kernel_command_lines
 from diskimage_create.errors import InputError
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.units import unit_states
+from diskimage_create.validate.system.units import unit_states
 
 RECORD: dict[str, Any] = {
     "schema": 1,

@@ -11,9 +11,9 @@ import pytest
 
 from diskimage_create.model import Expectation, Finding, Status
 from diskimage_create.validate import CHECKS
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import run_check
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.view import ImageView
 
 TOOLS = ("cfn-get-metadata", "cfn-hup", "cfn-init", "cfn-push-stats", "cfn-signal")
 UNITS = ("cloud-init-local", "cloud-config", "cloud-final", "systemd-networkd")
@@ -71,7 +71,7 @@ def run(name: str, tree: Path, expected: Expectation = EXPECTED) -> Finding:
     (check,) = (check for check in CHECKS if check.id == name)
     view = ImageView(path=tree, kind="tar", workspace=tree.parent)
     view._root = Tree(tree)
-    return run_check(check, view, expected, deep=True)
+    return run_check(check, view, expected, deep=True)[0]
 
 
 @pytest.mark.parametrize("name", ["first-boot", "stack-user", "local-keys", "cfn-tools", "authorized-keys"])

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from diskimage_create import process
 from diskimage_create.errors import HostError
 from diskimage_create.validate import opening
-from diskimage_create.validate.disk import EFI_SYSTEM, HEAD_BYTES, Disk, FileSystem, Partition, parse_superblock
-from diskimage_create.validate.fstab import parse_fstab, partition_of
+from diskimage_create.validate.formats.disk import EFI_SYSTEM, HEAD_BYTES, Disk, FileSystem, Partition, parse_superblock
 from diskimage_create.validate.opening.listing import by_find, parse_debugfs, parse_mtree
-from diskimage_create.validate.packages import no_database
 from diskimage_create.validate.root import Entry, ImageRoot, Tree, walk
+from diskimage_create.validate.system.fstab import parse_fstab, partition_of
+from diskimage_create.validate.system.packages import no_database
 
 NAMES = st.binary(min_size=1, max_size=40).filter(lambda name: b"/" not in name and b"\0" not in name)
 REAL = NAMES.filter(lambda name: name not in (b".", b".."))

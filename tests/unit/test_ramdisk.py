@@ -23,8 +23,10 @@ from diskimage_create.validate.checks.disk import image_intact
 from diskimage_create.validate.checks.leftovers import build_dependencies
 from diskimage_create.validate.checks.ramdisk import ramdisk
 from diskimage_create.validate.checks.system import os_release
-from diskimage_create.validate.image import Damaged, ImageView, Unavailable, image_kind, open_image
+from diskimage_create.validate.image import open_image
+from diskimage_create.validate.opening.kinds import image_kind
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.view import Damaged, ImageView, Unavailable
 
 pytestmark = pytest.mark.subprocess("bsdtar unpacks, cp copies")
 needs_bsdtar = pytest.mark.skipif(shutil.which("bsdtar") is None, reason="bsdtar (libarchive-tools) is not installed")

@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diskimage_create import process
-from diskimage_create.validate import gpt
-from diskimage_create.validate.executables import HEADER_BYTES, parse_elf, parse_pe
-from diskimage_create.validate.framing import CutShort, require_end
-from diskimage_create.validate.grub import core_image_problem, searched_for
-from diskimage_create.validate.kernels import missing_bytes
+from diskimage_create.validate.formats import gpt
+from diskimage_create.validate.formats.executables import HEADER_BYTES, parse_elf, parse_pe
+from diskimage_create.validate.formats.framing import CutShort, require_end
+from diskimage_create.validate.formats.kernels import missing_bytes
+from diskimage_create.validate.system.grub import core_image_problem, searched_for
 
 # Content that does not compress away: a cut anywhere hits something.
 CONTENT = b"".join(zlib.crc32(number.to_bytes(4)).to_bytes(4) for number in range(20_000)) + bytes(200_000)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from diskimage_create.model import Content, Heavy, Node, SizedPackage
 from diskimage_create.validate.content import content_of, from_json, to_json, tree_of
-from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.inventory import sized_packages
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.inventory import sized_packages
+from diskimage_create.validate.view import ImageView
 
 NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=4).filter(
     lambda name: name not in (".", "..")

@@ -15,7 +15,7 @@ from diskimage_create import process
 from diskimage_create.diff import ignore
 from diskimage_create.diff.files import compare_trees
 from diskimage_create.diff.model import Kind
-from diskimage_create.validate.initrd import read_initrd
+from diskimage_create.validate.formats.initrd import read_initrd
 
 Files = dict[str, bytes]
 

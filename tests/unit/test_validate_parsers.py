@@ -16,16 +16,18 @@ from hypothesis import strategies as st
 
 from diskimage_create.certificates import fingerprints_in
 from diskimage_create.model import Expectation
-from diskimage_create.validate import qcow2
 from diskimage_create.validate.checks.agent import record_entries
-from diskimage_create.validate.checks.identity import can_log_in, parse_shadow
 from diskimage_create.validate.checks.leftovers import is_build_tool, nameservers, sets_proxy
-from diskimage_create.validate.checks.system import _is_release, parse_elf_machine, parse_os_release
-from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, parse_sfdisk, parse_superblock
+from diskimage_create.validate.checks.system import _is_release
 from diskimage_create.validate.expect import from_json, from_manifests, to_json
-from diskimage_create.validate.grub import parse_bls_entry, parse_grub_config
-from diskimage_create.validate.inventory import parse_rpm_header
-from diskimage_create.validate.packages import _read_rpm, parse_dpkg_status
+from diskimage_create.validate.formats import qcow2
+from diskimage_create.validate.formats.disk import BIOS_BOOT, EFI_SYSTEM, parse_sfdisk, parse_superblock
+from diskimage_create.validate.formats.executables import parse_elf_machine
+from diskimage_create.validate.system.grub import parse_bls_entry, parse_grub_config
+from diskimage_create.validate.system.inventory import parse_rpm_header
+from diskimage_create.validate.system.os_release import parse_os_release
+from diskimage_create.validate.system.packages import _read_rpm, parse_dpkg_status
+from diskimage_create.validate.system.users import can_log_in, parse_shadow
 
 
 def test_dpkg_status() -> None:
@@ -56,6 +58,7 @@ def test_rpm_database(tmp_path: Path) -> None:
         connection.execute("INSERT INTO Providename VALUES ('/usr/bin/sh', 2, 0)")
         connection.commit()
     packages = _read_rpm(database, workspace)
+    assert list(workspace.iterdir()) == []
     assert packages.installed == {"haproxy"}
     assert packages.provided == {"/usr/bin/sh"}
 

@@ -12,10 +12,12 @@ import pytest
 
 from diskimage_create.model import Expectation, Finding, Report, Status
 from diskimage_create.validate import CHECKS
-from diskimage_create.validate.image import Damaged, ImageView, image_kind, refuse_other_files
-from diskimage_create.validate.qcow2 import Header
+from diskimage_create.validate.formats.qcow2 import Header
+from diskimage_create.validate.opening.kinds import image_kind
+from diskimage_create.validate.opening.rawdisk import refuse_other_files
 from diskimage_create.validate.registry import Check, listed, passed, run_check, verdict
 from diskimage_create.validate.report import as_json, as_text, print_report
+from diskimage_create.validate.view import Damaged, ImageView
 
 REPORT = Report(
     Path("/images/x.qcow2"),
@@ -79,7 +81,7 @@ def view(tmp_path: Path) -> ImageView:
 
 
 def run(check: Check, tmp_path: Path, *, deep: bool = False) -> Finding:
-    return run_check(check, view(tmp_path), Expectation(elements=frozenset({"vm"})), deep=deep)
+    return run_check(check, view(tmp_path), Expectation(elements=frozenset({"vm"})), deep=deep)[0]
 
 
 def test_a_check_of_an_element_needs_that_element(tmp_path: Path) -> None:

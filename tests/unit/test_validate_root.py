@@ -6,6 +6,8 @@ import ctypes
 import os
 import struct
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.root import Entry, ImageRoot, Tree, walk
 
 OPENAT2 = 437
 RESOLVE_IN_ROOT = 0x10
@@ -141,3 +143,35 @@ def test_files_below_does_not_follow_links(image: Path) -> None:
     (image / "cache/deep/file").touch()
     (image / "cache/up").symlink_to("..")
     assert sorted(ImageRoot(image).files_below("/cache")) == ["/cache/deep/file"]
+
+
+def test_a_tree_is_listed_once_for_all_who_ask_at_the_same_time(image: Path) -> None:
+    (image / "file").touch()
+    listings = []
+
+    def listing() -> list[Entry]:
+        listings.append(1)
+        time.sleep(0.05)  # the others come meanwhile
+        return walk(image)
+
+    root = ImageRoot(Tree(image, listing))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: [entry.name for entry in root.entries], range(4)))
+    assert found == [["/file"]] * 4
+    assert listings == [1]
+
+
+def test_an_entry_is_found_by_each_of_its_names(image: Path) -> None:
+    (image / "usr/lib").mkdir(parents=True)
+    (image / "usr/lib/file").write_text("four")
+    (image / "lib").symlink_to("usr/lib")
+    (image / "usr/lib/link").symlink_to("file")
+    root = ImageRoot(image)
+    for name in ("/usr/lib/file", "/lib/file", "/lib/../lib/file"):
+        found = root.entry(name)
+        assert found is not None
+        assert (found.name, found.size) == ("/usr/lib/file", 4)
+    link = root.entry("/lib/link")
+    assert link is not None
+    assert link.name == "/usr/lib/link"
+    assert [root.entry(name) for name in ("/lib/none", "/none/file", "/usr/lib/file/x", "/a\0b")] == [None] * 4

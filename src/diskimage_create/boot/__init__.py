@@ -23,11 +23,14 @@ from diskimage_create.boot.trial import Trial
 from diskimage_create.errors import CommandFailed, HostError, InputError, Problem
 from diskimage_create.host import machine_architecture
 from diskimage_create.model import Finding, Status
-from diskimage_create.validate import qcow2
-from diskimage_create.validate.disk import Disk, read_disk
-from diskimage_create.validate.image import Damaged, image_kind, refuse_other_files, require_file
+from diskimage_create.validate.formats import qcow2
+from diskimage_create.validate.formats.disk import Disk, read_disk
+from diskimage_create.validate.image import require_file
+from diskimage_create.validate.opening.kinds import image_kind
+from diskimage_create.validate.opening.rawdisk import refuse_other_files
 from diskimage_create.validate.record import read_record
 from diskimage_create.validate.registry import printable
+from diskimage_create.validate.view import Damaged
 from diskimage_create.workspace import workspace
 
 #: QEMU's name of each type of image that boots

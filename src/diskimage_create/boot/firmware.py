@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diskimage_create.errors import HostError
-from diskimage_create.validate.disk import BIOS_BOOT, BOOT_CODE_BYTES, EFI_SYSTEM, Disk
+from diskimage_create.validate.formats.disk import BIOS_BOOT, BOOT_CODE_BYTES, EFI_SYSTEM, Disk
 
 #: Where distributions describe their firmware (QEMU's docs/interop/firmware.json); what comes first wins
 _DESCRIPTIONS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))

@@ -26,9 +26,11 @@ from diskimage_create.diff.packages import compare_packages
 from diskimage_create.diff.records import Record, compare_records, is_record, parse_record, read_record
 from diskimage_create.diff.system import kernel_command_lines
 from diskimage_create.errors import InputError, Problem
-from diskimage_create.validate.image import Damaged, ImageView, Unavailable, image_kind, open_image
-from diskimage_create.validate.inventory import read_inventory
-from diskimage_create.validate.units import unit_states
+from diskimage_create.validate.image import open_image
+from diskimage_create.validate.opening.kinds import image_kind
+from diskimage_create.validate.system.inventory import read_inventory
+from diskimage_create.validate.system.units import unit_states
+from diskimage_create.validate.view import Damaged, ImageView, Unavailable
 from diskimage_create.workspace import workspace
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from diskimage_create.diff.model import Change, Kind
 from diskimage_create.diff.packages import is_older
 from diskimage_create.provenance.debian import source_versions
-from diskimage_create.validate.packages import DPKG_STATUS
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.packages import DPKG_STATUS
 
 #: Of packages that are Debian's own the second one; of others it is upstream's, which looks otherwise
 _NAMES = ("changelog.Debian.gz", "changelog.gz", "changelog.Debian", "changelog")

@@ -12,9 +12,9 @@ from diskimage_create.diff.files import compare_trees
 from diskimage_create.diff.ignore import IgnoreList
 from diskimage_create.diff.model import Change, compare_values
 from diskimage_create.errors import CommandFailed, HostError
-from diskimage_create.validate.disk import EFI_SYSTEM, Partition
-from diskimage_create.validate.image import ImageView
+from diskimage_create.validate.formats.disk import EFI_SYSTEM, Partition
 from diskimage_create.validate.opening import fat
+from diskimage_create.validate.view import ImageView
 
 _SECTOR = 512
 # A GPT has its header in the second sector, and its entries in the next 32: all that they say has a name of its own.

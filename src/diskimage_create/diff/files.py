@@ -13,7 +13,7 @@ from pathlib import Path
 from diskimage_create.diff.ignore import NOTHING, IgnoreList
 from diskimage_create.diff.model import Aspect, Change, Kind, compare_values
 from diskimage_create.errors import CommandFailed, HostError
-from diskimage_create.validate.initrd import read_initrd
+from diskimage_create.validate.formats.initrd import read_initrd
 
 # Readers wait for the export of a qcow2 more than they compute.
 _READERS = 4

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 
 from diskimage_create.diff.ignore import IgnoreList
-from diskimage_create.validate.grub import boot_entries, grub_config
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.grub import boot_entries, grub_config
 
 # What grub-mkconfig makes the command line from.
 _GRUB_DEFAULTS = ("/etc/default/grub", "/etc/default/grub.d/*.cfg")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 
 from diskimage_create import as_root, process
@@ -13,12 +11,12 @@ from diskimage_create.provenance.distributions import python_distributions
 from diskimage_create.provenance.licences import Licences
 from diskimage_create.provenance.model import Contents, from_json
 from diskimage_create.provenance.rpm import rpm_packages
-from diskimage_create.validate.image import Damaged, ImageView, Unavailable, open_image, require_file
-from diskimage_create.validate.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
+from diskimage_create.validate.image import open_image, require_file
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.os_release import read_os_release
+from diskimage_create.validate.system.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
+from diskimage_create.validate.view import Damaged, ImageView, Unavailable
 from diskimage_create.workspace import workspace
-
-_ASSIGNMENT = re.compile(r"^([A-Z_]+)=(.*)$", re.MULTILINE)
 
 
 def gather(view: ImageView) -> Contents:
@@ -61,13 +59,5 @@ def read_contents(image: Path) -> Contents:
 
 def _system(root: ImageRoot) -> dict[str, str]:
     """What os-release(5) says, in the fields that are used here."""
-    text = root.read_text("/etc/os-release") or root.read_text("/usr/lib/os-release") or ""
     wanted = ("ID", "VERSION_ID", "VERSION_CODENAME", "PRETTY_NAME")
-    return {name: _unquoted(value) for name, value in _ASSIGNMENT.findall(text) if name in wanted}
-
-
-def _unquoted(value: str) -> str:
-    try:
-        return " ".join(shlex.split(value))
-    except ValueError:
-        return value.strip()
+    return {name: value for name, value in read_os_release(root).items() if name in wanted}

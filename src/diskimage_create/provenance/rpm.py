@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from diskimage_create.provenance.licences import Licences
 from diskimage_create.provenance.model import Component
-from diskimage_create.validate.image import Unavailable
-from diskimage_create.validate.inventory import parse_rpm_header
+from diskimage_create.validate.system.inventory import parse_rpm_header
+from diskimage_create.validate.view import Unavailable
 
 # Tags of an rpm header (rpm's rpmtag.h)
 _NAME, _VERSION, _RELEASE, _EPOCH, _VENDOR, _LICENCE, _URL, _ARCH, _SOURCE = (

@@ -63,7 +63,8 @@ def once(source: Source, stack: ExitStack) -> Callable[[], Path]:
 def _serve(request: dict[str, str]) -> None:
     """Pack the root file system of an image."""
     from diskimage_create.convert import pack
-    from diskimage_create.validate.image import Damaged, open_image
+    from diskimage_create.validate.image import open_image
+    from diskimage_create.validate.view import Damaged
     from diskimage_create.workspace import workspace
 
     image = Path(request["image"])

@@ -6,14 +6,13 @@ One file may be about several images: those of one build.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diskimage_create import files
 from diskimage_create.errors import DiskImageError, InputError, Problem
 from diskimage_create.model import ImageSpec
-from diskimage_create.reports import junit, page, plain
 from diskimage_create.reports.subject import Subject, of_boot, of_build, of_failure, of_validation
 
 __all__ = [
@@ -29,13 +28,8 @@ __all__ = [
     "show_content",
 ]
 
-#: Ending of the file's name -> what makes its text
-_KINDS: Mapping[str, Callable[[Sequence[Subject]], str]] = {
-    ".html": page.as_html,
-    ".xml": junit.as_xml,
-    ".json": plain.as_json,
-    ".txt": plain.as_text,
-}
+#: Endings of files' names
+_KINDS = (".html", ".xml", ".json", ".txt")
 _OPTION = "--report"
 
 
@@ -107,4 +101,11 @@ def _same(path: Path, keep: Sequence[Path]) -> str | None:
 
 def _write(reports: Iterable[Path], subjects: Sequence[Subject]) -> None:
     for path in reports if subjects else ():
-        files.write(path, _KINDS[path.suffix.lower()](subjects), _OPTION)
+        files.write(path, _text(path.suffix.lower(), subjects), _OPTION)
+
+
+def _text(kind: str, subjects: Sequence[Subject]) -> str:
+    from diskimage_create.reports import junit, page, plain  # slow to import, and most commands write no report
+
+    makers = {".html": page.as_html, ".xml": junit.as_xml, ".json": plain.as_json, ".txt": plain.as_text}
+    return makers[kind](subjects)

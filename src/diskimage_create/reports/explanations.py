@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from diskimage_create import boot
 from diskimage_create.validate import CHECKS, selection
 
 #: Checks of every machine that boots; the others are an amphora's
@@ -17,6 +16,8 @@ _MACHINE = ("boot", "login-prompt", "units", "kernel-messages")
 def of_boot() -> Mapping[str, str]:
     """Check of the boot test -> what it looks at, and why."""
     import yaml
+
+    from diskimage_create import boot
 
     text = Path(boot.__file__).with_name("explanations.yaml").read_text(encoding="utf-8")
     found: dict[str, str] = yaml.safe_load(text)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diskimage_create import record, validate
-from diskimage_create.boot.report import BootReport
+from diskimage_create import validate
 from diskimage_create.errors import DiskImageError, ImageRejected
 from diskimage_create.model import Artifact, Content, ImageSpec, Report
 from diskimage_create.reports.history import UNKNOWN, History, history
 from diskimage_create.validate.record import read_record
+from diskimage_create.validate.registry import visible
+from diskimage_create.validate.report import tally
 from diskimage_create.validate.selection import Selection
+
+if TYPE_CHECKING:
+    from diskimage_create.boot.report import BootReport
 
 #: What a build's own checks have not said yet; they are not run once more
 _CONTENT = validate.How(selection=Selection(only=("image-intact",)), content=True)
@@ -83,15 +87,17 @@ def of_build(artifacts: Sequence[Artifact], *, content: bool) -> list[Subject]:
     """
     subjects = []
     for number, artifact in enumerate(artifacts):
-        made = record.read(record.path_for(artifact.path))
+        made = read_record(artifact.path) or {}
         looked_at = content and number == 0 and artifact.path.is_file()
         held = validate.validate(artifact.path, how=_CONTENT).content if looked_at else None
-        subjects.append(Subject(artifact.path, made["validation"], made.get("boot"), held, history(made)))
+        subjects.append(Subject(artifact.path, made.get("validation"), made.get("boot"), held, history(made)))
     return subjects
 
 
 def of_failure(spec: ImageSpec, error: DiskImageError) -> Subject:
     """An image that was not built, or was rejected."""
+    from diskimage_create.boot.report import BootReport  # slow to import, and validate needs nothing of it
+
     image, found = spec.path_of(spec.types[0]), error.reports if isinstance(error, ImageRejected) else ()
     boot = next((report for report in found if isinstance(report, BootReport)), None)
     validation = next((report.as_json() for report in found if not isinstance(report, BootReport)), None)
@@ -110,11 +116,7 @@ def counts(checks: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 def summary(subject: Subject) -> str:
     """The verdict in one line."""
-    found = counts(subject.checks)
-    warnings = "1 warning" if found["warn"] == 1 else f"{found['warn']} warnings"
-    return (
-        f"{found['pass']} passed, {found['fail']} failed, {warnings}, {found['skip']} skipped, {subject.seconds:.1f} s"
-    )
+    return tally(counts(subject.checks), subject.seconds)
 
 
 def verdict(subject: Subject) -> str:
@@ -128,5 +130,4 @@ def verdict(subject: Subject) -> str:
 
 def written_out(text: object, *, newlines: bool = False) -> str:
     """A text without characters that could not be shown or written: an image's names may be any bytes."""
-    shown = (char if char.isprintable() or (newlines and char == "\n") else repr(char)[1:-1] for char in str(text))
-    return "".join(shown)
+    return "\n".join(map(visible, str(text).split("\n"))) if newlines else visible(str(text))

@@ -1,6 +1,9 @@
 """Offline proof of an image: is it what was asked for, whole, and free of leftovers?
 
 :func:`validate` opens the image read-only and runs every check of :data:`CHECKS`.
+
+From below: ``formats/`` and ``root.py``, then ``system/``, ``opening/`` with ``image.py``, ``registry.py``, ``suites/``
+and ``checks/``. A module imports from what is before it.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ from diskimage_create.validate.as_root import validate_as_root
 from diskimage_create.validate.content import content_of
 from diskimage_create.validate.expect import expectation_for, expectation_in, from_json, recorded_expectation, to_json
 from diskimage_create.validate.how import How
-from diskimage_create.validate.image import Damaged, ImageView, open_image, require_file
+from diskimage_create.validate.image import open_image, require_file
 from diskimage_create.validate.opening import may_mount
-from diskimage_create.validate.registry import CHECKS, Check, printable, run_parts
+from diskimage_create.validate.registry import CHECKS, Check, printable, run_check
 from diskimage_create.validate.said import amended
 from diskimage_create.validate.selection import BY_SKIP, Selection, require_matched
 from diskimage_create.validate.suites import applicable
+from diskimage_create.validate.view import Damaged, ImageView
 from diskimage_create.workspace import workspace
 
 __all__ = [
@@ -40,8 +44,8 @@ __all__ = [
     "validate_view",
 ]
 
-# Checks wait for the disk more than they compute, and qemu-img runs beside them.
-_PARALLEL = 4
+# Checks wait for the disk more than they compute. Half of these wait for the listing of all files: the others go on.
+_PARALLEL = 8
 
 #: The check that runs the tests of elements
 ELEMENT_CHECKS = "element-checks"
@@ -100,7 +104,7 @@ def _run_all(view: ImageView, expectation: Expectation, how: How) -> tuple[Findi
     found: dict[str, tuple[Finding, ...]] = {check.id: (_left_out(check, BY_SKIP),) for check in wanted}
     to_run = [check for check in wanted if not selection.skips(check.id)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        run = partial(run_parts, view=view, expectation=expectation, deep=how.deep)
+        run = partial(run_check, view=view, expectation=expectation, deep=how.deep)
         running = {check.id: pool.submit(run, check) for check in to_run if check.id != ELEMENT_CHECKS}
         # They take longest, and a signal, which reaches the main thread alone, is to end them at once.
         found |= {check.id: run(check) for check in to_run if check.id == ELEMENT_CHECKS}

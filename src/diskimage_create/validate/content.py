@@ -14,9 +14,10 @@ from typing import Any
 
 from diskimage_create.errors import CommandFailed, HostError
 from diskimage_create.model import Content, Heavy, Node, SizedPackage
-from diskimage_create.validate.image import ImageView, Unavailable
-from diskimage_create.validate.inventory import sized_packages
 from diskimage_create.validate.root import Entry
+from diskimage_create.validate.system.inventory import sized_packages
+from diskimage_create.validate.system.os_release import read_os_release
+from diskimage_create.validate.view import ImageView, Unavailable
 
 #: What an image answers that cannot be read, or not here
 _UNREADABLE = (Unavailable, OSError, CommandFailed, HostError)
@@ -73,13 +74,12 @@ def _disk_bytes(view: ImageView) -> int | None:
 
 
 def _system(view: ImageView) -> str:
-    """What the image calls itself: os-release(5)."""
+    """What the image calls itself."""
     try:
-        lines = (view.root.read_text("/etc/os-release") or "").splitlines()
+        fields = read_os_release(view.root)
     except _UNREADABLE:
         return ""
-    names = (line.partition("=")[2].strip("\"'") for line in lines if line.startswith("PRETTY_NAME="))
-    return next(names, "")[:_LONG]
+    return fields.get("PRETTY_NAME", "")[:_LONG]
 
 
 def _packages(view: ImageView) -> tuple[SizedPackage, ...]:

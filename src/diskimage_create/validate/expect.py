@@ -12,9 +12,10 @@ from typing import Any
 from diskimage_create.elements import key_user
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import Damaged, ImageView, Unavailable, open_image
+from diskimage_create.validate.image import open_image
 from diskimage_create.validate.record import read_record
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.view import Damaged, ImageView, Unavailable
 
 _MANIFESTS = "/etc/dib-manifests"
 

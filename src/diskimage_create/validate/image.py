@@ -7,18 +7,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from diskimage_create.errors import CommandFailed, HostError, InputError, Problem
-from diskimage_create.validate.disk import FileSystem, read_disk
-from diskimage_create.validate.kinds import image_kind, is_kernel
+from diskimage_create.validate.formats.disk import FileSystem, read_disk
 from diskimage_create.validate.opening import Mounter, NotThisWay, archive, choose, fuse, guestfs, loop, missing
-from diskimage_create.validate.opening.rawdisk import raw_disk, refuse_other_files
+from diskimage_create.validate.opening.kinds import image_kind
+from diskimage_create.validate.opening.rawdisk import raw_disk
 from diskimage_create.validate.opening.trees import DiskTrees
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.view import Damaged, ImageView, Unavailable
-
-__all__ = [
-    "Damaged", "ImageView", "Unavailable", "image_kind", "is_kernel", "open_image", "refuse_other_files",
-    "require_file",
-]  # fmt: skip
+from diskimage_create.validate.view import ImageView
 
 _MOUNTERS: dict[str, Mounter] = {"loop": loop.partition, "fuse": fuse.partition}
 # What is said of each way: of the usual one, nothing.

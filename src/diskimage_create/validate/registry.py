@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from diskimage_create.errors import DiskImageError, HostError, Interrupted
 from diskimage_create.model import Expectation, Finding, Severity, Status
-from diskimage_create.validate.image import ImageView, Unavailable
 from diskimage_create.validate.room import no_room
+from diskimage_create.validate.view import ImageView, Unavailable
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,11 @@ def listed(names: Iterable[str], limit: int = 8) -> str:
     return ", ".join(everything[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def run_check(check: Check, view: ImageView, expectation: Expectation, *, deep: bool) -> Finding:
-    """Run one check; whatever the image does to it becomes a finding.
+def run_check(check: Check, view: ImageView, expectation: Expectation, *, deep: bool) -> tuple[Finding, ...]:
+    """Run one check; whatever the image does to it becomes a finding. Behind that, what the check found besides.
 
     :raises HostError: there is no room for what the check has to keep: it might have found something
     """
-    return run_parts(check, view, expectation, deep=deep)[0]
-
-
-def run_parts(check: Check, view: ImageView, expectation: Expectation, *, deep: bool) -> tuple[Finding, ...]:
-    """The same, with what the check found besides."""
     started = time.monotonic()
     outcome = _not_applicable(check, expectation, deep) or _outcome(check, view, expectation)
     status = outcome.status

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Mapping
 from typing import TextIO
 
 from diskimage_create.model import Report, Status
@@ -27,12 +29,19 @@ def as_text(report: Report) -> str:
 
 def summary(report: Report) -> str:
     """The verdict in one line."""
-    counts = {status: sum(f.status is status for f in report.findings) for status in Status}
+    counts = Counter(finding.status.value for finding in report.findings)
     verdict = "good" if report.ok else "rejected"
-    return (
-        f"{visible(str(report.image))}: {verdict}, {counts[Status.PASS]} passed, {counts[Status.FAIL]} failed,"
-        f" {counts[Status.WARN]} warnings, {counts[Status.SKIP]} skipped, {report.seconds:.1f} s"
-    )
+    return f"{visible(str(report.image))}: {verdict}, {tally(counts, report.seconds)}"
+
+
+def tally(counts: Mapping[str, int], seconds: float) -> str:
+    """How many checks ended how, and how long they took.
+
+    :param counts: by :class:`Status`
+    """
+    passed, failed, warnings, skipped = (counts.get(status, 0) for status in ("pass", "fail", "warn", "skip"))
+    plural = "" if warnings == 1 else "s"
+    return f"{passed} passed, {failed} failed, {warnings} warning{plural}, {skipped} skipped, {seconds:.1f} s"
 
 
 def print_report(report: Report, stream: TextIO) -> None:

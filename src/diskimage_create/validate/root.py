@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ class ImageRoot:
         self._top = os.fspath(self.path)
         self._mounted = {tuple(_parts(name)): tree for name, tree in (mounted or {}).items()}
         self._directories: dict[str, list[str]] = {}
+        self._modes: dict[str, int] = {}
+        self._entries: tuple[Entry, ...] | None = None
+        self._listing = threading.Lock()
 
     @property
     def mounted(self) -> dict[str, Tree]:
@@ -97,7 +101,7 @@ class ImageRoot:
                 done = done[:-1]
                 continue
             here = self._host([*done, part])
-            mode = os.lstat(here).st_mode
+            mode = self._mode(here)
             if stat.S_ISLNK(mode) and (follow or pending):
                 links += 1
                 if links > MAX_LINKS:
@@ -112,13 +116,21 @@ class ImageRoot:
             done.append(part)
         return done
 
+    def _mode(self, path: str) -> int:
+        """Of a directory or a link it is remembered: most names lead through the same few."""
+        if (mode := self._modes.get(path)) is None:
+            mode = os.lstat(path).st_mode
+            if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
+                self._modes[path] = mode
+        return mode
+
     def _host(self, parts: list[str]) -> str:
         """Where the file of this name, free of links, is on the host."""
         if self._mounted:
             for length in range(len(parts), 0, -1):
                 if tree := self._mounted.get(tuple(parts[:length])):
                     return os.path.join(tree.path, *parts[length:])
-        return os.path.join(self._top, *parts)
+        return "/".join((self._top, *parts))
 
     def find(self, name: str) -> str | None:
         """The host path of ``name``, or None where the image has no such file."""
@@ -132,14 +144,25 @@ class ImageRoot:
         return self.find(name) is not None
 
     def lstat(self, name: str) -> os.stat_result | None:
-        """The status of ``name`` itself, links in the last place not followed. Quick for many files of a directory."""
-        directory, _, last = name.rpartition("/")
+        """The status of ``name`` itself, links in the last place not followed."""
         try:
-            if last in ("", ".", "..") or "\0" in last:
-                return self._status(self._resolved(name, follow=False))
-            return self._status([*self._directory(directory), last])
+            return self._status(self._unfollowed(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def entry(self, name: str) -> Entry | None:
+        """What the listing has of ``name``, a link in the last place not followed: quick for thousands of names."""
+        try:
+            return self._by_name.get("/" + "/".join(self._unfollowed(name)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _unfollowed(self, name: str) -> list[str]:
+        """The parts of a name whose directories are no links; whether there is such a file is not asked."""
+        directory, _, last = name.rpartition("/")
+        if last in ("", ".", "..") or "\0" in last:
+            return self._resolved(name, follow=False)
+        return [*self._directory(directory), last]
 
     def stat(self, name: str) -> os.stat_result | None:
         """The status of the file that the name leads to."""
@@ -232,12 +255,18 @@ class ImageRoot:
                 folders[:] = [folder for folder in folders if f"{prefix}/{folder}" not in self.mounted]
                 yield from (f"{prefix}/{file}" for file in sorted(files))
 
-    @cached_property
+    @property
     def entries(self) -> tuple[Entry, ...]:
         """Everything in the tree but its top, read once for all checks; a name of two links is there twice.
 
         Inode numbers are unique in all of it, though each file system counts its own.
         """
+        with self._listing:  # several checks ask at the same time
+            if self._entries is None:
+                self._entries = self._listed()
+            return self._entries
+
+    def _listed(self) -> tuple[Entry, ...]:
         found = list(self._tree.listing())
         for number, (place, tree) in enumerate(self.mounted.items(), start=1):
             found = [entry for entry in found if not entry.name.startswith(f"{place}/")]  # hidden by the mount

@@ -10,8 +10,8 @@ from typing import Any
 
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Expectation
-from diskimage_create.validate.checks.system import ARCHITECTURES
 from diskimage_create.validate.expect import DISTRIBUTIONS
+from diskimage_create.validate.system.architecture import ARCHITECTURES
 
 _WHERE = "--expect"
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}

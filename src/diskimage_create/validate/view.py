@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diskimage_create.validate.disk import Disk
+from diskimage_create.validate.formats.disk import Disk
 from diskimage_create.validate.root import ImageRoot
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from diskimage_create.model import Expectation, Severity
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, verdict
+from diskimage_create.validate.view import ImageView
 
 
 @check("image-access", "The image could be looked into", severity=Severity.WARNING)

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.packages import read_packages
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.units import is_enabled, unit_file
+from diskimage_create.validate.system.packages import read_packages
+from diskimage_create.validate.system.units import is_enabled, unit_file
+from diskimage_create.validate.view import ImageView
 
 VENV = "/opt/amphora-agent-venv"
 
@@ -74,9 +74,9 @@ def agent_files(view: ImageView, expectation: Expectation) -> Outcome:
         for path, size in record_entries(root.read_text(record) or ""):
             count += 1
             name = path if path.startswith("/") else f"{_site_packages(record)}/{path}"
-            status = root.lstat(name)
-            if status is None or (size is not None and status.st_size != size and _real_size(root, name) != size):
-                damaged.append(name.removeprefix(f"{VENV}/") + (" is missing" if status is None else " is damaged"))
+            entry = root.entry(name)
+            if entry is None or (size is not None and entry.size != size and _real_size(root, name) != size):
+                damaged.append(name.removeprefix(f"{VENV}/") + (" is missing" if entry is None else " is damaged"))
     if damaged:
         problems.append(f"{len(damaged)} files: {listed(damaged, 4)}")
     return verdict(problems, f"{count} files of {len(records)} packages")

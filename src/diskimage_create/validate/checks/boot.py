@@ -6,12 +6,16 @@ import os
 
 from diskimage_create.errors import CommandFailed
 from diskimage_create.model import Expectation
-from diskimage_create.validate.checks.system import foreign_machine
-from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, PREP_BOOT, Disk, FileSystem
-from diskimage_create.validate.executables import HEADER_BYTES, parse_elf
-from diskimage_create.validate.framing import CutShort, require_end
-from diskimage_create.validate.fstab import parse_fstab
-from diskimage_create.validate.grub import (
+from diskimage_create.validate.formats.disk import BIOS_BOOT, EFI_SYSTEM, PREP_BOOT, Disk, FileSystem
+from diskimage_create.validate.formats.executables import HEADER_BYTES, parse_elf
+from diskimage_create.validate.formats.framing import CutShort, require_end
+from diskimage_create.validate.formats.initrd import read_initrd
+from diskimage_create.validate.formats.kernels import missing_bytes
+from diskimage_create.validate.registry import Outcome, check, skipped, verdict
+from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.architecture import foreign_machine
+from diskimage_create.validate.system.fstab import parse_fstab
+from diskimage_create.validate.system.grub import (
     MAX_CORE_BYTES,
     BootEntry,
     boot_entries,
@@ -19,11 +23,7 @@ from diskimage_create.validate.grub import (
     grub_config,
     searched_for,
 )
-from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.initrd import read_initrd
-from diskimage_create.validate.kernels import missing_bytes
-from diskimage_create.validate.registry import Outcome, check, skipped, verdict
-from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.view import ImageView
 
 # Elements that make an image boot by itself.
 BOOTING = ("vm", "bootloader")

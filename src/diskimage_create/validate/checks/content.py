@@ -9,9 +9,9 @@ from pathlib import Path
 from diskimage_create import process
 from diskimage_create.digests import sha256
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.record import recorded_artifact, recorded_digest
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict, warned
+from diskimage_create.validate.view import ImageView
 
 # Shorter ones are found everywhere, by chance.
 SHORTEST_SECRET = 6

@@ -7,11 +7,11 @@ import stat
 from collections.abc import Iterator
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.leaks import LEAKS, leak_in
 from diskimage_create.validate.registry import Outcome, check, listed, verdict, warned
 from diskimage_create.validate.root import Entry, ImageRoot
-from diskimage_create.validate.users import read_users
+from diskimage_create.validate.system.leaks import LEAKS, leak_in
+from diskimage_create.validate.system.users import read_users
+from diskimage_create.validate.view import ImageView
 
 #: No file of keys is larger; nor any file of credentials
 _LARGEST = 2**18

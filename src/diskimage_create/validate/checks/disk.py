@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from diskimage_create import process
 from diskimage_create.model import Expectation
-from diskimage_create.validate.disk import BIOS_BOOT, EFI_SYSTEM, PREP_BOOT, Disk, Partition
-from diskimage_create.validate.image import ImageView
+from diskimage_create.validate.formats.disk import BIOS_BOOT, EFI_SYSTEM, PREP_BOOT, Disk, Partition
 from diskimage_create.validate.record import recorded_artifact
 from diskimage_create.validate.registry import Outcome, check, listed, passed, skipped, verdict
+from diskimage_create.validate.view import ImageView
 
 GIB = 2**30
 LEAST_FREE = 0.15
@@ -164,10 +165,11 @@ def _inconsistencies(view: ImageView, partition: Partition) -> list[str]:
     """What ``e2fsck`` complains of; nothing where there is none, or where it is older than the file system."""
     if not process.which("e2fsck"):
         return []
-    plain = view.workspace / "e2fsck"  # in the image's own name, a question mark would begin options
-    plain.symlink_to(view.raw)
-    command = ["e2fsck", "-f", "-n", f"{plain}?offset={partition.start}"]
-    checked = process.run(command, expect=range(256), timeout=_FSCK_SECONDS)
+    with tempfile.TemporaryDirectory(dir=view.workspace) as directory:
+        plain = Path(directory, "disk")  # in the image's own name, a question mark would begin options
+        plain.symlink_to(view.raw)
+        command = ["e2fsck", "-f", "-n", f"{plain}?offset={partition.start}"]
+        checked = process.run(command, expect=range(256), timeout=_FSCK_SECONDS)
     if not checked.returncode & _FSCK_FOUND_ERRORS:
         return []
     lines = [_FSCK_QUESTION.sub("", line) for line in checked.stdout.splitlines()]

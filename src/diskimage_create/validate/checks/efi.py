@@ -1,21 +1,22 @@
-"""The check of what UEFI firmware starts: an EFI system partition is FAT, and mtools read that without a mount."""
+"""The check of what UEFI firmware starts."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import stat
+import tempfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from diskimage_create import process
 from diskimage_create.errors import CommandFailed
 from diskimage_create.model import Expectation
 from diskimage_create.validate.checks.boot import BOOTING
-from diskimage_create.validate.disk import EFI_SYSTEM, Partition
-from diskimage_create.validate.executables import HEADER_BYTES, parse_pe
-from diskimage_create.validate.grub import searched_for
-from diskimage_create.validate.image import ImageView
+from diskimage_create.validate.formats.disk import EFI_SYSTEM, Partition
+from diskimage_create.validate.formats.executables import HEADER_BYTES, parse_pe
+from diskimage_create.validate.opening import fat
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict
+from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.grub import searched_for
+from diskimage_create.validate.view import ImageView
 
 #: Architecture -> name of its loader for removable media, and its machine (UEFI specification 2.10, 3.5.1.1)
 _LOADERS: dict[str | None, tuple[str, int]] = {
@@ -27,7 +28,6 @@ _LOADERS: dict[str | None, tuple[str, int]] = {
     "aarch64": ("BOOTAA64.EFI", 0xAA64),
     "armhf": ("BOOTARM.EFI", 0x1C2),
 }
-_MOST_BYTES = 2**26
 _SHIM = b"UEFI SHIM"
 
 
@@ -45,26 +45,28 @@ def efi_boot(view: ImageView, expectation: Expectation) -> Outcome:
         return skipped("there is no EFI system partition: firmware with a BIOS boots this image")
     if expectation.arch not in _LOADERS:
         return skipped(f"UEFI has no loader for {expectation.arch}")
-    source = f"{view.raw}@@{systems[0].start}"
-    try:
-        names = _mtools(["mdir", "-/", "-b", "-i", source, "::/EFI"]).splitlines()
-    except CommandFailed as error:
-        return verdict([f"/EFI cannot be read: {error.output.strip()[-200:]}"], "")
-    problems = _loader_problems(view.workspace, source, names, expectation.arch)
-    known = {system for part in view.disk.partitions for system in _names(part)}
-    for name in (name for name in names if name.lower().endswith("/grub.cfg")):
-        searched = searched_for(_content(view.workspace, source, name).decode(errors="replace"))
-        problems += [f"{name[2:]} searches for {each}, which no file system is" for each in searched - known]
+    with tempfile.TemporaryDirectory(dir=view.workspace) as directory:
+        target = Path(directory, "efi")
+        target.mkdir()
+        try:
+            files = ImageRoot(fat.copied(view.raw, systems[0], target))
+        except CommandFailed as error:
+            return verdict([f"the partition cannot be read: {error.output.strip()[-200:]}"], "")
+        problems = _loader_problems(files, expectation.arch)
+        known = {system for part in view.disk.partitions for system in _names(part)}
+        for name in (entry.name for entry in files.entries if entry.name.lower().endswith("/grub.cfg")):
+            searched = searched_for(files.read_text(name) or "")
+            problems += [f"{name} searches for {each}, which no file system is" for each in searched - known]
     return verdict(problems, _LOADERS[expectation.arch][0])
 
 
-def _loader_problems(workspace: Path, source: str, names: Sequence[str], arch: str | None) -> list[str]:
+def _loader_problems(files: ImageRoot, arch: str | None) -> list[str]:
     name, machine = _LOADERS[arch]
-    beside = {entry[2:].upper(): entry for entry in names}
+    beside = {entry.name.upper(): entry.name for entry in files.entries if stat.S_ISREG(entry.mode)}
     loader = beside.get(f"/EFI/BOOT/{name}")
     if loader is None:
-        return [f"/EFI/BOOT/{name} is missing ({listed(entry[2:] for entry in names) or 'nothing is there'})"]
-    content = _content(workspace, source, loader)
+        return [f"/EFI/BOOT/{name} is missing ({listed(beside.values()) or 'nothing is there'})"]
+    content = files.read_bytes(loader) or b""
     parsed = parse_pe(content[:HEADER_BYTES])
     if parsed is None or parsed.machine != machine:
         return [f"{name} is no program for this architecture's UEFI"]
@@ -77,20 +79,3 @@ def _loader_problems(workspace: Path, source: str, names: Sequence[str], arch: s
 
 def _names(partition: Partition) -> tuple[str, ...]:
     return (partition.filesystem.uuid, partition.filesystem.label) if partition.filesystem else ()
-
-
-def _content(workspace: Path, source: str, name: str) -> bytes:
-    copy = workspace / "efi-file"
-    copy.unlink(missing_ok=True)
-    try:
-        # prlimit, so that no image can fill the disk.
-        _mtools(["prlimit", f"--fsize={_MOST_BYTES}", "mcopy", "-n", "-i", source, name, str(copy)])
-        return copy.read_bytes()
-    except CommandFailed:
-        return b""
-
-
-def _mtools(argv: Sequence[str]) -> str:
-    # The size of the medium need not be one that DOS knew.
-    environment = dict(os.environ, PATH=process.tool_path(), MTOOLS_SKIP_CHECK="1", MTOOLSRC="/dev/null", LC_ALL="C")
-    return process.run(argv, env=environment).stdout

@@ -5,35 +5,14 @@ from __future__ import annotations
 import re
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, listed, verdict
-from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.users import read_users
+from diskimage_create.validate.system.users import can_log_in, password_fields, read_users
+from diskimage_create.validate.view import ImageView
 
 _UNSET_MACHINE_ID = ("", "uninitialized")
 
 # Keys of cloud-init's configuration that give a user a password.
 _CLOUD_PASSWORD = re.compile(r"^[ \t]*-?\s*(plain_text_passwd|hashed_passwd|passwd|password)\s*:", re.MULTILINE)
-
-
-def parse_shadow(text: str) -> dict[str, str]:
-    """User -> password field."""
-    rows = [line.split(":") for line in text.splitlines()]
-    return {row[0]: row[1] for row in rows if len(row) > 1 and row[0]}
-
-
-def can_log_in(password: str) -> bool:
-    """Whether a password field lets anyone in: an empty one lets in everybody."""
-    return not password.startswith(("!", "*"))
-
-
-def password_fields(root: ImageRoot) -> dict[str, str]:
-    """The password field of every user, whichever file it is in."""
-    passwords = parse_shadow(root.read_text("/etc/shadow") or "")
-    for user, field in parse_shadow(root.read_text("/etc/passwd") or "").items():
-        if field != "x":
-            passwords[user] = field
-    return passwords
 
 
 @check("root-password", "root has no password, unless one was asked for")

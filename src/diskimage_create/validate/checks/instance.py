@@ -9,11 +9,11 @@ import re
 import stat
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, listed, passed, skipped, verdict
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.units import is_enabled
-from diskimage_create.validate.users import User, read_users
+from diskimage_create.validate.system.units import is_enabled
+from diskimage_create.validate.system.users import User, read_users
+from diskimage_create.validate.view import ImageView
 
 _CFN_TOOLS = ("cfn-get-metadata", "cfn-hup", "cfn-init", "cfn-push-stats", "cfn-signal")
 #: Heat's templates know the first one

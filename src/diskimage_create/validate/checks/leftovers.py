@@ -10,10 +10,10 @@ from pathlib import Path
 
 from diskimage_create.certificates import fingerprints_in
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.packages import read_packages
 from diskimage_create.validate.registry import Outcome, check, listed, passed, skipped, verdict, warned
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.packages import read_packages
+from diskimage_create.validate.view import ImageView
 
 _CACHES = (
     "/var/lib/apt/lists",

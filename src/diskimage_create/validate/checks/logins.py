@@ -7,15 +7,14 @@ import stat
 from collections.abc import Iterable
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.checks.identity import can_log_in, password_fields
-from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.listening import LISTENERS, can_start, listening_addresses
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict, warned
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.sshd import MAIN, read_sshd_settings
-from diskimage_create.validate.sudoers import Rule, passwordless_rules
-from diskimage_create.validate.units import started_units, unit_file
-from diskimage_create.validate.users import read_users
+from diskimage_create.validate.system.listening import LISTENERS, can_start, listening_addresses
+from diskimage_create.validate.system.sshd import MAIN, read_sshd_settings
+from diskimage_create.validate.system.sudoers import Rule, passwordless_rules
+from diskimage_create.validate.system.units import started_units, unit_file
+from diskimage_create.validate.system.users import can_log_in, password_fields, read_users
+from diskimage_create.validate.view import ImageView
 
 _SECRET_TABLES = ("/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-", "/etc/security/opasswd")
 

@@ -8,10 +8,10 @@ import stat
 from collections.abc import Iterable
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.privileged import CAPABLE, unknown_rights, usual_name
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict
 from diskimage_create.validate.root import Entry, ImageRoot
+from diskimage_create.validate.system.privileged import CAPABLE, unknown_rights, usual_name
+from diskimage_create.validate.view import ImageView
 
 _CAPABILITIES = "security.capability"
 _SPECIAL = stat.S_ISUID | stat.S_ISGID

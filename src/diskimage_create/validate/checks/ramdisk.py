@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.executables import HEADER_BYTES
-from diskimage_create.validate.image import ImageView, is_kernel
-from diskimage_create.validate.kernels import missing_bytes
+from diskimage_create.validate.formats.executables import HEADER_BYTES
+from diskimage_create.validate.formats.kernels import is_kernel, missing_bytes
 from diskimage_create.validate.registry import Outcome, check, skipped, verdict
+from diskimage_create.validate.view import ImageView
 
 _INIT = "/init"
 

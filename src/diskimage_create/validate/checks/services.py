@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from diskimage_create.model import Expectation
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check, listed, skipped, verdict
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.units import enabling_links, is_enabled
+from diskimage_create.validate.system.units import enabling_links, is_enabled
+from diskimage_create.validate.view import ImageView
 
 _SSH_UNITS = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from diskimage_create.model import Expectation
 from diskimage_create.validate import suites
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, check
+from diskimage_create.validate.view import ImageView
 
 
 @check("element-checks", "The checks that elements bring could be run")

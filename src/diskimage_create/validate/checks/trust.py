@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 
 from diskimage_create.model import Expectation, Severity
-from diskimage_create.validate.grub import boot_entries, grub_config
-from diskimage_create.validate.image import ImageView
-from diskimage_create.validate.packages import DPKG_STATUS
 from diskimage_create.validate.registry import Outcome, check, listed, verdict
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.sysctl import read_sysctl
+from diskimage_create.validate.system.grub import boot_entries, grub_config
+from diskimage_create.validate.system.packages import DPKG_STATUS
+from diskimage_create.validate.system.sysctl import read_sysctl
+from diskimage_create.validate.view import ImageView
 
 #: Not \s at the start of a line: a file of blank lines would be read once for each of them
 _EACH_LINE = re.MULTILINE | re.IGNORECASE

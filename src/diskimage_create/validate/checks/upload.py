@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 from diskimage_create.model import EXTENSIONS, Expectation
-from diskimage_create.validate import gpt
-from diskimage_create.validate.image import ImageView
+from diskimage_create.validate.formats import gpt
 from diskimage_create.validate.record import recorded_artifact
 from diskimage_create.validate.registry import Outcome, check, skipped, verdict
+from diskimage_create.validate.view import ImageView
 
 #: What a file of each type is detected as: a disk is told by its partition table, one without by nothing
 _DETECTED = {"qcow2": ("qcow2",), "vhd": ("vhd",), "raw": ("gpt", "raw")}
@@ -61,7 +61,7 @@ def inspect(path: Path, wanted: tuple[str, ...]) -> list[str]:
     if "raw" in wanted and _DESCRIPTOR.match(start):
         return ["QEMU takes it for the descriptor of a VMDK, which names files of the host"]
     wrapper = format_inspector.InspectWrapper(io.BytesIO(start))
-    while wrapper.read(4096):
+    while wrapper.read(2**16):
         pass
     wrapper.close()
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from diskimage_create import process, requirements
 from diskimage_create.errors import HostError
-from diskimage_create.validate.disk import FileSystem
+from diskimage_create.validate.formats.disk import FileSystem
 from diskimage_create.validate.root import Tree
 
 #: What a user can ask for

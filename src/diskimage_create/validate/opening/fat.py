@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from diskimage_create import process
 from diskimage_create.errors import CommandFailed
-from diskimage_create.validate.disk import Partition
+from diskimage_create.validate.formats.disk import Partition
 from diskimage_create.validate.root import Entry, Tree, walk
 
 # FAT can be made to lead in circles, and to have the same content in many files.
@@ -27,11 +29,17 @@ def copied(disk: Path, partition: Partition, target: Path) -> Tree:
     plain.symlink_to(disk.resolve())
     source = f"{plain}@@{partition.start}"
     listing = ["mdir", "-/", "-a", "-i", source, "::/"]
-    listed = process.run(listing, timeout=_SECONDS, expect=(0, 1))  # 1: also of an empty one
-    if any(int(total[1].replace(" ", "")) > partition.size for total in _TOTAL.finditer(listed.stdout)):
+    listed = _mtools(listing, expect=(0, 1))  # 1: also of an empty one
+    if any(int(total[1].replace(" ", "")) > partition.size for total in _TOTAL.finditer(listed)):
         raise CommandFailed(listing, 1, "its files claim to be larger than the partition")
-    process.run(["mcopy", "-s", "-n", "-i", source, "::", f"{target}/"], timeout=_SECONDS)
+    _mtools(["mcopy", "-s", "-n", "-i", source, "::", f"{target}/"])
     return Tree(target, lambda: [_as_mounted(entry) for entry in walk(target)])
+
+
+def _mtools(command: Sequence[str], expect: Sequence[int] = (0,)) -> str:
+    # No settings of the user's; and the size of the medium need not be one that DOS knew.
+    environment = dict(os.environ, PATH=process.tool_path(), MTOOLSRC="/dev/null", MTOOLS_SKIP_CHECK="1", LC_ALL="C")
+    return process.run(command, env=environment, timeout=_SECONDS, expect=expect).stdout
 
 
 def _as_mounted(entry: Entry) -> Entry:

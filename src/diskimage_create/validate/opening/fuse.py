@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from diskimage_create import mounts, process
-from diskimage_create.validate.disk import FileSystem
+from diskimage_create.validate.formats.disk import FileSystem
 from diskimage_create.validate.opening import NotThisWay
 from diskimage_create.validate.opening.listing import by_debugfs
 from diskimage_create.validate.root import Listing, Tree, walk
@@ -44,7 +44,9 @@ def partition(
     else:
         raise NotThisWay(f"nothing shows {filesystem.type} through FUSE without root")
     log = target.with_name(f"{target.name}.log")
-    with mounts.served(command, target, log=log, seconds=START_SECONDS) as daemon, within(DEADLINE_SECONDS, daemon):
+    # They only read: there is nothing to clean up.
+    served = mounts.served(command, target, log=log, seconds=START_SECONDS, grace=0.0)
+    with served as daemon, within(DEADLINE_SECONDS, daemon):
         yield Tree(target, listing, listed=filesystem.type != "squashfs")
 
 

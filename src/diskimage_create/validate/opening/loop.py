@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diskimage_create import mounts
 from diskimage_create.errors import CommandFailed, HostError
-from diskimage_create.validate.disk import FileSystem
+from diskimage_create.validate.formats.disk import FileSystem
 from diskimage_create.validate.opening import NotThisWay
 from diskimage_create.validate.opening.listing import by_find
 from diskimage_create.validate.root import Tree

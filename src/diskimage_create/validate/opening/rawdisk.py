@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diskimage_create import mounts, process
 from diskimage_create.errors import CommandFailed, HostError
-from diskimage_create.validate import qcow2
+from diskimage_create.validate.formats import qcow2
 from diskimage_create.validate.room import no_room
 from diskimage_create.validate.view import Damaged, ImageView
 

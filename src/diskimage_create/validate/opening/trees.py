@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from diskimage_create.errors import CommandFailed, HostError
-from diskimage_create.validate import fstab
-from diskimage_create.validate.disk import EFI_SYSTEM, Disk, Partition
+from diskimage_create.validate.formats.disk import EFI_SYSTEM, Disk, Partition
 from diskimage_create.validate.opening import Mounter, fat
 from diskimage_create.validate.root import ImageRoot, Tree
+from diskimage_create.validate.system import fstab
 from diskimage_create.validate.view import ImageView
 
 # One of them is in every root file system, and in no other.

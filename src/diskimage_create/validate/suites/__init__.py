@@ -1,7 +1,7 @@
 """Checks that elements bring: tests for pytest-testinfra in ``checks/``, run against the image.
 
 They run in a pytest of their own, which knows no plugin and no configuration of the user's, on a copy of the tests.
-What they ask of the image is answered by programs of the image in a sandbox (:mod:`diskimage_create.validate.sandbox`).
+What they ask of the image is answered by programs of the image, in a sandbox (``sandbox.py``).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from diskimage_create import process
 from diskimage_create.elements import CHECKS_DIRECTORY
 from diskimage_create.errors import CommandFailed, InputError, Problem
 from diskimage_create.model import Expectation, Finding, Severity, Status, Suite
-from diskimage_create.validate.image import ImageView
 from diskimage_create.validate.registry import Outcome, listed, passed, printable, skipped
-from diskimage_create.validate.sandbox import Sandbox, sandbox
+from diskimage_create.validate.suites.sandbox import Sandbox, sandbox_for
+from diskimage_create.validate.view import ImageView
 
 #: How long all tests of one image may take, in seconds; a build waits for them
 DEADLINE = 300.0
 #: In a directory of tests, with what they need; it is copied, and somebody's home directory has more
 MOST_FILES = 1000
 _TESTS = "test_*.py"
-_PLUGIN = "diskimage_create.validate.testinfra_plugin"
+_PLUGIN = "diskimage_create.validate.suites.testinfra_plugin"
 #: Of pytest: nothing failed, something failed, a file could not be read, there was no test
 _ENDED = (0, 1, 2, 5)
 
@@ -96,7 +96,7 @@ def run(view: ImageView, expectation: Expectation) -> Outcome:
     suites = expectation.suites
     if not suites:
         return skipped("no element of this image brings any, or they were not asked for (--element-checks)")
-    confined = sandbox(view.root)
+    confined = sandbox_for(view.root)
     work = view.workspace / "suites"
     for suite in suites:
         _copy(suite.path, work / suite.owner / CHECKS_DIRECTORY)

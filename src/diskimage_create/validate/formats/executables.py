@@ -39,6 +39,14 @@ class Portable:
     least_bytes: int
 
 
+def parse_elf_machine(start: bytes) -> tuple[int, int] | None:
+    """``e_machine`` and the bits per word from the first 20 bytes of an ELF file."""
+    if len(start) < 20 or start[:4] != b"\x7fELF":
+        return None
+    order = "little" if start[5] == 1 else "big"
+    return int.from_bytes(start[18:20], order), 64 if start[4] == 2 else 32  # type: ignore[arg-type]
+
+
 def parse_elf(start: bytes) -> Elf | None:
     """The headers of a little-endian ELF file from its first bytes; None where it is none, or makes no sense."""
     if start[:4] != b"\x7fELF" or len(start) < 64 or start[5] != 1:

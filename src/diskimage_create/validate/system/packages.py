@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
+import tempfile
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diskimage_create.validate.image import ImageView, Unavailable
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.view import ImageView, Unavailable
 
 DPKG_STATUS = "/var/lib/dpkg/status"
 NO_DATABASE = "the image has no package database that can be read here (dpkg, or rpm with SQLite)"
@@ -96,16 +96,19 @@ def rpm_rows(database: Path, workspace: Path, *queries: str) -> list[list[tuple[
 
     :raises Unavailable: it is no such database
     """
-    copy = workspace / "rpmdb.sqlite"
-    for suffix in ("", "-wal"):
-        original = database.with_name(database.name + suffix)
-        if original.is_file() and not original.is_symlink():
-            shutil.copyfile(original, copy.with_name(copy.name + suffix))
-    try:
-        with closing(sqlite3.connect(copy)) as connection:
-            return [connection.execute(query).fetchall() for query in queries]
-    except sqlite3.Error as error:
-        raise Unavailable(f"the rpm database cannot be read: {error}") from None
+    import sqlite3  # slow to import, and dpkg needs none
+
+    with tempfile.TemporaryDirectory(dir=workspace) as directory:  # of its own: checks ask at the same time
+        copy = Path(directory, "rpmdb.sqlite")
+        for suffix in ("", "-wal"):
+            original = database.with_name(database.name + suffix)
+            if original.is_file() and not original.is_symlink():
+                shutil.copyfile(original, copy.with_name(copy.name + suffix))
+        try:
+            with closing(sqlite3.connect(copy)) as connection:
+                return [connection.execute(query).fetchall() for query in queries]
+        except sqlite3.Error as error:
+            raise Unavailable(f"the rpm database cannot be read: {error}") from None
 
 
 def rpm_database(root: ImageRoot) -> Path | None:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from diskimage_create.validate.executables import parse_elf, parse_pe
+from diskimage_create.validate.formats.executables import parse_elf, parse_pe
+
+
+def is_kernel(start: bytes) -> bool:
+    """Whether a file that starts like this is a kernel: bzImage, or arm64's Image.
+
+    Source: the kernel's Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst
+    """
+    return start[0x202:0x206] == b"HdrS" or start[56:60] == b"ARM\x64"
 
 
 def missing_bytes(start: bytes, size: int) -> int:

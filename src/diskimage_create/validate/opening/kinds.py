@@ -6,8 +6,9 @@ import gzip
 import zlib
 from pathlib import Path
 
-from diskimage_create.validate import qcow2
-from diskimage_create.validate.disk import HEAD_BYTES, parse_superblock
+from diskimage_create.validate.formats import qcow2
+from diskimage_create.validate.formats.disk import HEAD_BYTES, parse_superblock
+from diskimage_create.validate.formats.kernels import is_kernel
 from diskimage_create.validate.view import Damaged
 
 # cpio, bzip2, xz, lzma, zstd: what the kernel unpacks, and no disk starts with
@@ -38,14 +39,6 @@ def image_kind(path: Path) -> str:
     if start[510:512] == b"\x55\xaa" or _is_filesystem(path):
         return "raw"
     raise Damaged("image-intact", "the file is no disk image, file system or archive that is known here")
-
-
-def is_kernel(start: bytes) -> bool:
-    """Whether a file that starts like this is a kernel: bzImage, or arm64's Image.
-
-    Source: the kernel's Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst
-    """
-    return start[0x202:0x206] == b"HdrS" or start[56:60] == b"ARM\x64"
 
 
 def _starts_with(path: Path, magic: bytes, offset: int) -> bool:

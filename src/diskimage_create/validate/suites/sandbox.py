@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from diskimage_create import mounts, process
 from diskimage_create.errors import HostError
-from diskimage_create.validate.checks.system import machine
 from diskimage_create.validate.root import ImageRoot
+from diskimage_create.validate.system.architecture import machine
 
 #: How long a shell of the image may take to do nothing, in seconds
 PATIENCE = 30.0
@@ -41,7 +41,7 @@ class Sandbox:
     """Before each command line that is to run in the image"""
 
 
-def sandbox(root: ImageRoot) -> Sandbox:
+def sandbox_for(root: ImageRoot) -> Sandbox:
     """The sandbox for an image, which has been tried.
 
     :raises HostError: this host, or this user, cannot run programs of the image

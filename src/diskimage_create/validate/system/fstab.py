@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diskimage_create.validate.disk import EFI_SYSTEM, Disk, Partition
+from diskimage_create.validate.formats.disk import EFI_SYSTEM, Disk, Partition
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 # The first disk of a machine, whatever it is attached by.

@@ -47,7 +47,7 @@ def read_header(file: BinaryIO, address: int) -> Header | None:
     fields = _HEADER.unpack_from(sector)
     _, _, length, checksum, _, own, other, _, _, disk, entries_at, count, entry_bytes, entries_checksum = fields
     problem = None
-    if not _HEADER.size <= length <= SECTOR or _crc(sector[:16] + bytes(4) + sector[20:length]) != checksum:
+    if not _HEADER.size <= length <= SECTOR or zlib.crc32(sector[:16] + bytes(4) + sector[20:length]) != checksum:
         problem = "its checksum is wrong"
     elif own != address:
         problem = f"it is in sector {address}, and says {own}"
@@ -79,8 +79,4 @@ def _entries_match(file: BinaryIO, address: int, size: int, checksum: int) -> bo
     if size > _MOST_ENTRY_BYTES or address >= 2**54:
         return False
     file.seek(address * SECTOR)
-    return _crc(file.read(size)) == checksum
-
-
-def _crc(content: bytes) -> int:
-    return zlib.crc32(content)
+    return zlib.crc32(file.read(size)) == checksum

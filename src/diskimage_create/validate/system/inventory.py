@@ -7,8 +7,8 @@ import struct
 from collections.abc import Iterator
 
 from diskimage_create.model import SizedPackage
-from diskimage_create.validate.image import ImageView, Unavailable
-from diskimage_create.validate.packages import DPKG_STATUS, no_database, rpm_database, rpm_rows
+from diskimage_create.validate.system.packages import DPKG_STATUS, no_database, rpm_database, rpm_rows
+from diskimage_create.validate.view import ImageView, Unavailable
 
 _FIELD = re.compile(r"^(Package|Status|Architecture|Version|Installed-Size): (.*)$", re.MULTILINE)
 

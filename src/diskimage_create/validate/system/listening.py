@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.units import unit_file
+from diskimage_create.validate.system.units import unit_file
 
 #: Unit -> what it serves, and the packages that bring it, for the families debian and redhat
 LISTENERS: dict[str, tuple[str, tuple[str, ...]]] = {
