@@ -139,7 +139,7 @@ class TransferBars:
                 self._progress.reset(self._tasks[name], total=total)
             else:
                 # The start of a full name is the same for all, and takes the room.
-                self._tasks[name] = self._progress.add_task(name.rpartition("/")[2], total=total)
+                self._tasks[name] = self._progress.add_task(name.rstrip("/").rpartition("/")[2], total=total)
 
     def advance(self, name: str, done: int) -> None:
         """So many of its parts are done."""

@@ -8,7 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from diskimage_create import digests
 from diskimage_create import plan as plans
+from diskimage_create.errors import InputError, Problem
 from diskimage_create.inputs import fingerprint, merged
 from diskimage_create.model import RECORD_SCHEMA, STEPS, Artifact, BuildPlan, Finding, Inputs, PhaseTiming, Report
 
@@ -134,6 +136,70 @@ def artifact_of(record: Mapping[str, Any], path: Path) -> Artifact:
     """The image of a record, where it is now."""
     made = record["artifacts"][0]
     return Artifact(made["type"], path, made["sha256"], made["bytes"])
+
+
+def built(record: Mapping[str, Any]) -> str | None:
+    """When the content of an image was made (RFC 3339), whenever it was taken from the store."""
+    moment = (record.get("reused_from") or {}).get("built") or record.get("started")
+    return str(moment) if moment else None
+
+
+def of_image(image: Path) -> tuple[dict[str, Any], Artifact]:
+    """The record beside an image, and the image as it says; that they are of each other, :func:`compare` says.
+
+    :raises InputError: there is no such image, no record, one that says too little, or it is of another size
+    """
+    path = path_for(image)
+    try:
+        size = image.stat().st_size
+        data = read(path)
+        made = artifact_of(data, image)
+        _require_shape(data, made)
+    except FileNotFoundError:
+        there = image.exists()
+        what = f"there is no record {path.name} beside it" if there else "there is no such image"
+        hint = "name what 'build' has made, together with its record"
+        raise InputError([Problem(what, str(image), hint)]) from None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        hint = "name an image that 'build' has made, together with its record"
+        raise InputError([Problem(f"the record {path.name} cannot be used: {reason}", str(image), hint)]) from None
+    if made.bytes != size:
+        raise _not_of_each_other(image)
+    return data, made
+
+
+def compare(made: Artifact) -> None:
+    """Compare an image with the digest in its record.
+
+    :raises InputError: it is another one
+    :raises OSError: it cannot be read
+    """
+    if digests.sha256(made.path) != made.sha256.removeprefix("sha256:"):
+        raise _not_of_each_other(made.path)
+
+
+def _require_shape(data: Mapping[str, Any], made: Artifact) -> None:
+    """What all who read a record rely on; the JSON Schema says more.
+
+    :raises ValueError: names what is not as it should be
+    """
+    image = data.get("image")
+    said = {
+        "artifacts[0].type": made.type,
+        "artifacts[0].sha256": made.sha256,
+        "image.arch": image.get("arch") if isinstance(image, Mapping) else None,
+        "started": data.get("started"),
+        "fingerprint": data.get("fingerprint"),
+    }
+    for name, value in said.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{name} is {value!r}")
+
+
+def _not_of_each_other(image: Path) -> InputError:
+    hint = "the image was changed after it was built: build it again"
+    return InputError([Problem("it is not the image that its record is of", str(image), hint)])
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -154,6 +154,15 @@ def test_a_full_disk(tiny: Path, tmp_path: Path) -> None:
     assert content(tiny) == before
 
 
+def test_a_directory_has_the_name_of_a_file(tmp_path: Path) -> None:
+    source = publishable.read(tmp_path / "build")
+    in_the_way = tmp_path / "images" / f"{source.path.name}.json"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(RemoteError, match="directory"):
+        publish(source, f"{tmp_path}/images/")
+    assert list(in_the_way.parent.iterdir()) == [in_the_way]
+
+
 @pytest.mark.parametrize("place", ["{tmp}/no/such/images/", "{tmp}/file/", "nowhere://bucket/images/"])
 def test_no_such_place(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")

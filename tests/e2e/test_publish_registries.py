@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -383,7 +384,9 @@ def test_tokens_of_a_token_server(tmp_path, name):
         access = Access({server.host: Credentials("publisher", SECRET)}, ca_certificates=tls.ca)
         for status in (Status.PUBLISHED, Status.PRESENT):
             assert to(server.host, name, image, access=access).status is status
-        assert f"repository:{name.partition(':')[0]}:pull,push" in tokens.scopes
+        # The registry names what it wants in any order.
+        wanted = {f"repository:{name.partition(':')[0]}:{actions}" for actions in ("pull,push", "push,pull")}
+        assert wanted & set(tokens.scopes)
 
 
 @needs_root
@@ -462,8 +465,8 @@ def killed_after(seconds: float, *arguments: str | Path) -> bool:
     return False
 
 
-def campaign(server: Restartable, directory: Path, rounds: int) -> int:
-    """Kill publishes at moments all over their time, and publish again once; how many were killed."""
+def campaign(server: Restartable, directory: Path, kills: int) -> None:
+    """Kill so many publishes at moments all over their time, and publish each again once."""
     server.start()
     host, killed = server.server.host, 0
     insecure = ("--insecure-registry", host)
@@ -471,10 +474,15 @@ def campaign(server: Restartable, directory: Path, rounds: int) -> int:
     began = time.monotonic()
     assert not killed_after(120, *insecure, first, f"oci://{host}/first:t")
     whole = time.monotonic() - began
-    for number in range(rounds):
+    for number in itertools.count():
+        if killed == kills:
+            break
         image = random_image(directory / f"{number}.qcow2", 30 * 2**20)
         name = f"image-{number}"
-        killed += killed_after(whole * (0.2 + 0.8 * number / rounds), *insecure, image, f"oci://{host}/{name}:t")
+        if killed_after(whole * (0.2 + 0.8 * killed / kills), *insecure, image, f"oci://{host}/{name}:t"):
+            killed += 1
+        else:
+            whole *= 0.9  # the first one was slower
         if seen := server.server.digest(name, "t"):  # then all of it is there
             assert to(host, f"{name}:t", image).status is Status.PRESENT
         complete = server.blobs()
@@ -486,15 +494,14 @@ def campaign(server: Restartable, directory: Path, rounds: int) -> int:
         image.unlink()
     server.stop()
     shutil.rmtree(server.directory)  # pytest would keep it
-    return killed
 
 
 def test_killed_publishes_are_complete_after_the_next(tmp_path):
     with restartable(tmp_path / "registry") as server:
-        assert campaign(server, tmp_path, 4)
+        campaign(server, tmp_path, 4)
 
 
 @pytest.mark.full
 def test_fifty_killed_publishes(tmp_path):
     with restartable(tmp_path / "registry") as server:
-        assert campaign(server, tmp_path, 50) >= 25
+        campaign(server, tmp_path, 50)

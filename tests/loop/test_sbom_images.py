@@ -15,6 +15,7 @@ import pytest
 from contract import schema_errors
 from diskimage_create import cli, process, provenance
 from diskimage_create.diff import Kind, compare
+from publishing import file_image
 
 pytestmark = pytest.mark.loop
 
@@ -40,7 +41,7 @@ def recorded(image: Path) -> Path:
     artifact = {"type": "raw", "path": image.name, "sha256": hashlib.sha256(image.read_bytes()).hexdigest()}
     record = {
         "schema": 1, "started": "2026-11-21T16:11:43+00:00", "seconds": 1, "fingerprint": "x", "inputs": {},
-        "remote_inputs": {}, "environment": {}, "command": [], "resumed_from": None,
+        "image": {"arch": "amd64"}, "remote_inputs": {}, "environment": {}, "command": [], "resumed_from": None,
         "tools": {"diskimage-create": "0.1.0"}, "artifacts": [artifact | {"bytes": image.stat().st_size}],
     }  # fmt: skip
     image.with_name(f"{image.name}.json").write_text(json.dumps(record))
@@ -103,3 +104,15 @@ def test_diff_names_what_an_upgrade_fixes(tree: Path, make_image: ImageMaker, tm
         ("haproxy:", Kind.UPGRADED, ("CVE-2026-1234",))
     }
     assert schema_errors(found.as_json(), "diff") == []
+
+
+@pytest.mark.parametrize("command", ["attest", "sbom"])
+def test_an_image_of_no_known_form(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The record may be of it, but nobody can look into it."""
+    image = file_image(tmp_path / "x.qcow2", b"no image")
+    before = sorted(tmp_path.iterdir())
+    assert cli.main([command, str(image)]) == 2
+    output, error = capsys.readouterr()
+    assert output == ""
+    assert error.startswith("error: the file is no disk image")
+    assert sorted(tmp_path.iterdir()) == before

@@ -108,6 +108,7 @@ def contents_of(tree: Path) -> Contents:
 
 
 RECORD: dict[str, Any] = {
+    "image": {"arch": "amd64"},
     "schema": 1,
     "started": "2026-11-21T16:11:43+00:00",
     "seconds": 150.4,

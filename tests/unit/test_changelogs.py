@@ -117,7 +117,7 @@ def test_they_are_shown(tmp_path: Path) -> None:
         Change("a:all", Kind.UPGRADED, "1", "2", cves=many[:2]),
         Change("b:all", Kind.UPGRADED, "1", "2", cves=many),
     )
-    difference = Difference(tmp_path / "a", tmp_path / "b", {"packages": changes})
+    difference = Difference("a", "b", {"packages": changes})
     text = report.as_text(difference)
     assert "  upgraded  a:all: 1 -> 2 (CVE-2026-1000, CVE-2026-1001)\n" in text
     assert "CVE-2026-1019 and 5 more)\n" in text

@@ -188,8 +188,8 @@ def test_the_boot_loader_specification_s_entries_count(root: Path) -> None:
 
 
 DIFFERENCE = Difference(
-    Path("a.qcow2"),
-    Path("b.qcow2"),
+    "a.qcow2",
+    "b.qcow2",
     {
         "files": (
             Change("/etc/new", Kind.ADDED, None, "file"),
@@ -232,7 +232,7 @@ def test_the_json_is_what_its_schema_says_and_loses_nothing() -> None:
 
 
 def test_a_difference_without_any_is_empty() -> None:
-    assert Difference(Path("a"), Path("b"), {"files": (), "packages": ()}).empty
+    assert Difference("a", "b", {"files": (), "packages": ()}).empty
     assert not DIFFERENCE.empty
 
 

@@ -257,11 +257,16 @@ def test_interrupted_at_any_moment_the_next_time_is_right(
 
 def test_sums_of_other_images_stay(image: Path, contents: Contents) -> None:
     other = image_with_record(image.parent, "y.qcow2", b"another image")
-    (image.parent / "SHA256SUMS").write_text(f"{'0' * 64} *unrelated file\n{'1' * 64}  x.qcow2\nno sum\n")
+    latin = f"{'2' * 64}  caf\xe9\n".encode("latin-1")
+    before = f"# of somebody\n{'0' * 64} *unrelated file\n{'1' * 64}  x.qcow2\nSHA256 (z) = {'3' * 64}\n".encode()
+    (image.parent / "SHA256SUMS").write_bytes(before + latin)
     attest(image, contents, None)
     attest(other, contents, None)
     found = sums.read(image.parent)
     assert found["unrelated file"] == "0" * 64
+    written = (image.parent / "SHA256SUMS").read_bytes()
+    assert written.startswith(f"# of somebody\nSHA256 (z) = {'3' * 64}\n".encode())
+    assert latin in written
     assert found["x.qcow2"] == hashlib.sha256(b"an image").hexdigest()
     assert found["y.qcow2"] == hashlib.sha256(b"another image").hexdigest()
     assert failures(image) == failures(other) == set()
@@ -326,7 +331,7 @@ def test_a_record_of_something_else_is_refused(image: Path) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         provenance.read_record(image)
     named(image, ".json").unlink()
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="there is no record"):
         provenance.read_record(image)
 
 
@@ -362,6 +367,28 @@ def test_nothing_to_check_against(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run(capsys, "verify", tmp_path / "none.qcow2")[0] == 2
     status, _, error = run(capsys, "verify", tmp_path / "x.qcow2", "--key", tmp_path / "no.pub")
     assert (status, "no.pub" in error) == (2, True)
+
+
+def test_an_empty_key_is_no_missing_one(tmp_path: Path, image: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["verify", image, "--key", ""], ["attest", image, "--sign", ""]):
+        status, output, error = run(capsys, *command)
+        assert (status, output) == (2, "")
+        assert "no key is named" in error
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{"])
+def test_what_cannot_be_understood_is_named(
+    text: str, image: Path, contents: Contents, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attest(image, contents)
+    for name in (".json", ".spdx.json", ".cdx.json", ".provenance.json"):
+        path = named(image, name)
+        before = path.read_bytes()
+        path.write_text(text)
+        status, output, _ = run(capsys, "verify", image)
+        assert status == 5
+        assert f"{path.name} cannot be understood: " in output
+        path.write_bytes(before)
 
 
 @pytest.mark.parametrize("command", ["attest", "sbom"])

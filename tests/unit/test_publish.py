@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diskimage_create import cli, engines
+from diskimage_create import cli, engines, filesystems
 from diskimage_create.errors import InputError, Interrupted, Problem, RemoteError
 from diskimage_create.publish import Options, Receipt, Status, destinations, publish, report, source
 from diskimage_create.publish.engines import Local
@@ -82,14 +83,22 @@ def test_the_record_is_read(image):
     assert (read.type, read.bytes, read.architecture, read.built) == ("qcow2", 8, "amd64", "2026-05-04T03:02:01+00:00")
 
 
+def record_says(made, **other):
+    beside = made.with_name(f"{made.name}.json")
+    beside.write_text(json.dumps({**json.loads(beside.read_text()), **other}))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda image: image.unlink(), "there is no such image"),
         (lambda image: image.with_name(f"{image.name}.json").unlink(), "no record amphora.qcow2.json beside it"),
-        (lambda image: image.with_name(f"{image.name}.json").write_text("{"), "cannot be read"),
-        (lambda image: image.with_name(f"{image.name}.json").write_text("[]"), "cannot be read"),
-        (lambda image: image.with_name(f"{image.name}.json").write_text("{}"), "cannot be read"),
+        (lambda image: image.with_name(f"{image.name}.json").write_text("{"), "cannot be used"),
+        (lambda image: image.with_name(f"{image.name}.json").write_text("[]"), "cannot be used"),
+        (lambda image: image.with_name(f"{image.name}.json").write_text("{}"), "cannot be used"),
+        (lambda image: record_says(image, image=None), "image.arch is None"),
+        (lambda image: record_says(image, started=3), "started is 3"),
+        (lambda image: record_says(image, artifacts=[{"type": "tar", "sha256": 3, "bytes": 1}]), "sha256 is 3"),
         (lambda image: image.write_bytes(b"an imagE"), "not the image that its record is of"),
         (lambda image: image.write_bytes(b"an image and more"), "not the image that its record is of"),
     ],
@@ -108,6 +117,68 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path, capsys):
     assert f"there is no such image ({missing})" in err
     assert "'x' is no property" in err
     assert "'=y' is no property" in err
+
+
+WRONG_PLACES = {
+    "": "it is empty",
+    "ocii://h/x:1": "perhaps you meant oci://h/x:1",
+    "OCI://h/x:1": "perhaps you meant oci://h/x:1",
+    "foo://bucket/": "foo:// is no place for images",
+    "oci://user:very-secret@h/x:1": "a password has no place in a URL",
+    "s3://user:very-secret@bucket/": "a password has no place in a URL",
+    "s3://user:very-secret@[bucket/": "it is no URL",
+    "s3://": "it names no place",
+    "file://images/": "images is another host",
+}
+
+
+def test_what_cannot_be_a_place_is_said_with_all_else(tmp_path, capsys):
+    assert cli.main(["publish", str(tmp_path / "none"), *WRONG_PLACES]) == 2
+    err = capsys.readouterr().err
+    assert err.count("error: ") == len(WRONG_PLACES) + 1
+    assert all(message in err for message in WRONG_PLACES.values())
+    assert "very-secret" not in err
+
+
+def test_what_goes_along_can_be_read(image, tmp_path, monkeypatch, capsys):
+    sbom = image.with_name(f"{image.name}.spdx.json")
+    sbom.touch()
+    access = os.access
+    # Root reads everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != sbom and access(path, mode))
+    assert cli.main(["publish", str(image), f"{tmp_path}/here/"]) == 2
+    assert f"{sbom} cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "here").exists()
+
+
+def test_an_option_that_says_nothing_to_any_place(image, tmp_path, capsys):
+    options = ["--keep-last", "1", "--tag", "a"]
+    assert cli.main(["publish", str(image), "oci://127.0.0.1:1/a:t", *options]) == 2
+    err = capsys.readouterr().err
+    assert "it says nothing to oci://127.0.0.1:1/a:t (--keep-last)" in err
+    assert "it says nothing to oci://127.0.0.1:1/a:t (--tag)" in err
+    assert cli.main(["publish", str(image), f"{tmp_path}/here/", "--keep-last", "1"]) == 0
+    assert cli.main(["publish", str(image), f"{tmp_path}/here/", "--as", "artifact"]) == 2
+
+
+def test_the_environment_is_for_other_runs_too(image, tmp_path, monkeypatch):
+    for name, value in {"AS": "artifact", "VISIBILITY": "public"}.items():
+        monkeypatch.setenv(f"DISKIMAGE_CREATE_{name}", value)
+        monkeypatch.setenv(f"DISKIMAGE_CREATE_PUBLISH_{name}", value)
+    monkeypatch.setenv("OS_CLOUD", "site")
+    assert cli.main(["publish", str(image), f"{tmp_path}/here/"]) == 0
+
+
+def test_what_was_done_besides_is_said():
+    receipt = Receipt("glance:a", Status.PRESENT, "an-id", message="a newer image, another-id, has the tag")
+    assert report.as_text([receipt]).endswith("present  an-id (a newer image, another-id, has the tag)")
+
+
+@pytest.mark.parametrize("url", ["file:///srv/a%20b", "file://localhost/srv/a%20b", "local:///srv/a%20b"])
+def test_the_path_of_a_url(url):
+    filesystems.refuse(url)
+    assert filesystems.local_path(url) == Path("/srv/a b")
+    assert filesystems.local_path("s3://srv/a") is None
 
 
 @pytest.mark.parametrize("suffix", ["kernel", "initramfs"])

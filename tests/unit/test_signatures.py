@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from diskimage_create.errors import InputError
+from diskimage_create.errors import HostError, InputError
 from diskimage_create.provenance import checking, dsse, signing
 
 pytestmark = pytest.mark.subprocess("minisign, openssl and gpg make keys, and check signatures")
@@ -116,7 +116,7 @@ def test_a_key_of_minisign_with_a_passphrase(tmp_path: Path) -> None:
     secret, public = minisign_keys(tmp_path, "locked", "s3cret")
     file, signature = signed(tmp_path, signing.load(str(secret), lambda: "s3cret"))
     run("minisign", "-V", "-p", public, "-m", file, "-x", signature)
-    with pytest.raises(InputError, match="wrong password"):
+    with pytest.raises(InputError, match="its passphrase is another"):
         signing.load(str(secret), lambda: "another")
     with pytest.raises(InputError, match="nobody is here to be asked"):
         signing.load(str(secret), NOBODY)
@@ -212,6 +212,40 @@ def test_keys_that_are_none(tmp_path: Path) -> None:
                 load(str(tmp_path / name))
     with pytest.raises(InputError):
         checking.load("RW" + "A" * 53)
+
+
+@pytest.mark.parametrize("keys", [minisign_keys, pem_keys])
+def test_the_other_half_of_a_key(tmp_path: Path, keys: Callable[..., tuple[Path, Path]]) -> None:
+    secret, public = keys(tmp_path, "ours")
+    with pytest.raises(InputError, match="it is a secret key"):
+        checking.load(str(secret))
+    with pytest.raises(InputError, match=r"it is (a public|no secret) key"):
+        signing.load(str(public))
+
+
+@pytest.mark.parametrize("keys", [minisign_keys, pem_keys])
+def test_a_key_instead_of_its_file_is_not_shown(tmp_path: Path, keys: Callable[..., tuple[Path, Path]]) -> None:
+    secret, _ = keys(tmp_path, "ours")
+    for text in (secret.read_text(), secret.read_text().strip(), max(secret.read_text().splitlines(), key=len)):
+        for load in (signing.load, checking.load):
+            with pytest.raises(InputError) as caught:
+                load(text)
+            assert "and not the key itself" in str(caught.value)
+            assert text.splitlines()[-1] not in str(caught.value)
+
+
+def test_no_key_is_named() -> None:
+    """As with ``--key "$KEY"``: nothing was checked, where a signature was wanted."""
+    for load in (signing.load, checking.load):
+        with pytest.raises(InputError, match="no key is named"):
+            load("")
+
+
+def test_gpg_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing.process, "which", lambda name: None)
+    for load in (signing.load, checking.load):
+        with pytest.raises(HostError, match="GnuPG is not installed"):
+            load("gpg:somebody")
 
 
 def test_a_secret_key_is_in_no_text(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from diskimage_create.cli import CONTEXT, format_option, stop_on_signals
 from diskimage_create.cli.registry_options import access, registry_options
@@ -14,8 +16,17 @@ from diskimage_create.errors import InputError, Problem, RemoteProblems
 
 if TYPE_CHECKING:
     from diskimage_create.progress import Transfers
-    from diskimage_create.publish import Receipt
+    from diskimage_create.publish import Destination, Receipt
     from diskimage_create.publish.model import Glance
+
+#: Option -> the kinds of places that it says something to; the others say something to all
+_ONLY = MappingProxyType(
+    {
+        **dict.fromkeys(("os_cloud", "properties", "tags", "visibility"), frozenset({"glance"})),
+        **dict.fromkeys(("form", "compression", "registry_ca", "insecure_registry", "authfile"), frozenset({"oci"})),
+        "keep_last": frozenset({"glance", "directory"}),
+    }
+)
 
 
 @click.command(context_settings=CONTEXT)
@@ -57,12 +68,15 @@ def publish(image: Path, places: tuple[str, ...], output_format: str, **values: 
       diskimage-create publish amphora.qcow2 glance:amphora-x64-haproxy --os-cloud site --keep-last 2
     """
     from diskimage_create import progress
-    from diskimage_create.publish import Options, Status, destinations, report, source
+    from diskimage_create.publish import Options, Status, report, source
     from diskimage_create.publish import publish as publish_to
     from diskimage_create.publish.model import Compression, Form
 
     glance, wanted, registries, read = _all_of(
-        lambda: _glance(values), lambda: destinations.parse(places), lambda: access(values), lambda: source.read(image)
+        lambda: _glance(values),
+        lambda: _places(places),
+        lambda: access(values),
+        lambda: source.read(image),
     )
     stop_on_signals("what is not complete has no name at its destination, and the same command goes on")
     with progress.transfers(len(wanted)) as display:
@@ -100,6 +114,29 @@ def _all_of(*readers: Callable[[], Any]) -> list[Any]:
     if problems:
         raise InputError(problems)
     return found
+
+
+def _places(texts: tuple[str, ...]) -> list[Destination]:
+    """The destinations; each option of the command line says something to one of them.
+
+    Those of the environment may be there for other runs.
+
+    :raises InputError: they cannot be understood, or an option says nothing to any of them
+    """
+    from diskimage_create.publish import destinations
+
+    wanted = destinations.parse(texts)
+    kinds = {destinations.kind(text) for text in texts}
+    ctx = click.get_current_context()
+    problems = [
+        Problem(f"it says nothing to {', '.join(texts)}", parameter.opts[0], f"it is for {', '.join(sorted(only))}")
+        for parameter in ctx.command.params
+        if (only := _ONLY.get(parameter.name or "")) and not only & kinds
+        if ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if problems:
+        raise InputError(problems)
+    return wanted
 
 
 class _Shown:

@@ -23,7 +23,7 @@ def signer(sign: str | None) -> Signer | None:
     """
     from diskimage_create.provenance import signing
 
-    return signing.load(sign, signing.passphrase(os.environ, _prompt)) if sign else None
+    return signing.load(sign, signing.passphrase(os.environ, _prompt)) if sign is not None else None
 
 
 def _prompt() -> str | None:

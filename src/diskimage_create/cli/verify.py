@@ -30,7 +30,7 @@ def verify(image: Path, key: str | None, output_format: str) -> int:
     from diskimage_create.provenance import verify as verifying
     from diskimage_create.validate import report
 
-    result = verifying.verify(image, checking.load(key) if key else None)
+    result = verifying.verify(image, checking.load(key) if key is not None else None)
     if output_format == "json":
         click.echo(report.as_json(result))
     else:

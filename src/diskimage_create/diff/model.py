@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 DIFF_SCHEMA = 1
@@ -50,8 +49,9 @@ class Change:
 class Difference:
     """All that was compared, and how it differs."""
 
-    a: Path
-    b: Path
+    a: str
+    """What was compared, as the user named it"""
+    b: str
     groups: Mapping[str, tuple[Change, ...]]
     """Differences by group; a group without any was compared and is equal, one that is not there was not compared."""
     notes: tuple[str, ...] = ()
@@ -66,8 +66,8 @@ class Difference:
         """The difference as ``diff --format json`` prints it."""
         return {
             "schema": DIFF_SCHEMA,
-            "a": str(self.a),
-            "b": str(self.b),
+            "a": self.a,
+            "b": self.b,
             "equal": self.empty,
             "groups": {name: list(map(_change_json, changes)) for name, changes in self.groups.items()},
             "notes": list(self.notes),
@@ -81,7 +81,7 @@ def _change_json(change: Change) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any]) -> Difference:
     """The inverse of :meth:`Difference.as_json`."""
     groups = {name: tuple(_change(change) for change in changes) for name, changes in data["groups"].items()}
-    return Difference(Path(data["a"]), Path(data["b"]), groups, tuple(data["notes"]))
+    return Difference(data["a"], data["b"], groups, tuple(data["notes"]))
 
 
 def _change(data: Mapping[str, Any]) -> Change:

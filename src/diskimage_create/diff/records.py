@@ -31,11 +31,20 @@ def read_record(path: Path) -> Record:
 
     :raises InputError: it is none, or of a version that is not known here
     """
+    return parse_record(path.read_bytes(), str(path))
+
+
+def parse_record(content: bytes, where: str) -> Record:
+    """A record that was read.
+
+    :param where: what holds it
+    :raises InputError: it is none, or of a version that is not known here
+    """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(content)
         _require_shape(record)
     except (ValueError, RecursionError) as error:
-        raise InputError([Problem(f"this is no record of a build: {error}", where=str(path))]) from None
+        raise InputError([Problem(f"this is no record of a build: {error}", where=where)]) from None
     found: Record = record
     return found
 
@@ -51,6 +60,8 @@ def _require_shape(record: Any) -> None:
 
     :raises ValueError: names the first thing that is not as it should be
     """
+    if not isinstance(record, dict):
+        raise ValueError("it is no object")
     if record.get("schema") != RECORD_SCHEMA:
         raise ValueError(f"schema is {record.get('schema')!r} instead of {RECORD_SCHEMA}")
     for key, fields in {

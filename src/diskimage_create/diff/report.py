@@ -29,7 +29,7 @@ def summary(difference: Difference) -> str:
     """The verdict in one line."""
     count = sum(map(len, difference.groups.values()))
     verdict = "equal" if difference.empty else f"{count} difference{'s' if count > 1 else ''}"
-    return f"{_printable(str(difference.a))}, {_printable(str(difference.b))}: {verdict}"
+    return f"{_printable(difference.a)}, {_printable(difference.b)}: {verdict}"
 
 
 def _counts(changes: Sequence[Change]) -> str:

@@ -23,7 +23,6 @@ from diskimage_create.provenance.model import Contents
 from diskimage_create.provenance.signing import Signer
 from diskimage_create.provenance.spdx import spdx
 from diskimage_create.provenance.statement import File, statement
-from diskimage_create.validate.opening.kinds import image_kind
 
 __all__ = ["Contents", "attest", "gather", "read_contents", "read_record", "sbom", "write_all"]
 
@@ -37,18 +36,11 @@ def read_record(image: Path) -> dict[str, Any]:
 
     :raises InputError: there is none, it cannot be read, or it is of something else
     """
-    path = record.path_for(image)
+    data, made = record.of_image(image)
     try:
-        data = record.read(path)
-        made = record.artifact_of(data, image)
-        same = made.bytes == image.stat().st_size and made.sha256.removeprefix("sha256:") == digests.sha256(image)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        hint = "name an image that 'build' has made, together with its record"
-        raise InputError([Problem(f"the record {path.name} cannot be used: {reason}", str(image), hint)]) from None
-    if not same:
-        hint = "the image was changed after it was built: build it again"
-        raise InputError([Problem("it is not the image that its record is of", str(image), hint)])
+        record.compare(made)
+    except OSError as error:
+        raise InputError([Problem(f"it cannot be read: {error.strerror}", str(image))]) from None
     return data
 
 
@@ -78,7 +70,8 @@ def attest(image: Path, signer: Signer | None) -> list[Path]:
     """
     made = read_record(image)
     log = image.with_suffix(".log")
-    contents = None if image_kind(image) in _WITHOUT_PACKAGES else read_contents(image)
+    kind = record.artifact_of(made, image).type
+    contents = None if kind in _WITHOUT_PACKAGES else read_contents(image)
     return write_all(image, made, contents, signer, log if log.is_file() else None)
 
 
@@ -112,7 +105,7 @@ def write_all(
         texts |= _signatures(beside, texts, signer)
     obsolete = {path.name for path in beside.existing() if path.name not in texts} - _lasting(beside) - kept
     with sums.locked(image.parent):
-        texts[sums.NAME] = _sums(beside, made, texts, obsolete).encode()
+        texts[sums.NAME] = _sums(beside, made, texts, obsolete).encode("utf-8", "surrogateescape")
         files.write_all(image.parent, texts, obsolete, where=str(image))
     return [image.with_name(name) for name in texts]
 
@@ -170,7 +163,8 @@ def _sums(beside: Beside, made: Mapping[str, Any], texts: Mapping[str, bytes], o
     own |= {name: _sha256(content) for name, content in texts.items()}
     mine = {name: digest for name, digest in own.items() if name not in obsolete}
     names = {path.name for path in beside.all()}
-    return sums.as_text({name: d for name, d in sums.read(beside.image.parent).items() if name not in names} | mine)
+    others = {name: digest for name, digest in sums.read(beside.image.parent).items() if name not in names}
+    return sums.as_text(others | mine, sums.other_lines(beside.image.parent))
 
 
 def _sha256(content: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import tempfile
 from collections.abc import Collection
@@ -15,6 +16,7 @@ from diskimage_create.errors import InputError, Problem
 from diskimage_create.provenance.signing import (
     GPG,
     MINISIGN_MAGIC,
+    QUOTED_MINISIGN,
     ed25519_identifier,
     gpg_fingerprints,
     minisign_identifier,
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from minisign import PublicKey
 
-#: A public key of minisign's as it is quoted: "Ed", identifier and key in base64
-_QUOTED_MINISIGN = re.compile(r"RW[A-Za-z0-9+/]{54}")
+#: The second line of a secret key's file: "Ed", "Sc" or nothing, "B2" in base64
+_SECRET_MINISIGN = re.compile(rb"^RW(?:RTY0Iy|QAAEIy)", re.MULTILINE)
 _VALID = re.compile(r"^\[GNUPG:\] VALIDSIG (\S+)(?: \S+){8} ?(\S*)", re.MULTILINE)
 
 
@@ -70,9 +72,11 @@ def load(key: str) -> Checker:
     """
     if key.startswith(GPG):
         return _gpg(key)
-    if _QUOTED_MINISIGN.fullmatch(key) and not Path(key).exists():
+    if QUOTED_MINISIGN.fullmatch(os.fsencode(key)) and not Path(key).exists():
         return _minisign(key, b"untrusted comment: quoted\n" + key.encode())
     content = read_key(key, "--key")
+    if b"PRIVATE KEY-----" in content or _SECRET_MINISIGN.search(content):
+        raise _unusable(key, "it is a secret key, which nobody needs for checking")
     if content.startswith(MINISIGN_MAGIC):
         return _minisign(key, content)
     if content.startswith(b"-----BEGIN PUBLIC KEY"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from diskimage_create import process
-from diskimage_create.errors import CommandFailed, InputError, Problem
+from diskimage_create.errors import CommandFailed, HostError, InputError, Problem
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -28,8 +30,13 @@ PASSPHRASE = "DISKIMAGE_CREATE_SIGN_PASSPHRASE"
 PASSPHRASE_FILE = "DISKIMAGE_CREATE_SIGN_PASSPHRASE_FILE"
 #: How a file of minisign's starts
 MINISIGN_MAGIC = b"untrusted comment:"
+#: Of what is no file's name, but may be secret: PEM, lines, and the base64 of them or of minisign's
+_KEY_ITSELF = re.compile(r"-----BEGIN |\n|^[A-Za-z0-9+/]{60,}={0,2}$")
 #: The largest file that can be a key, in bytes
 LARGEST_KEY = 65536
+
+#: A public key of minisign's as it is quoted: "Ed", identifier and key in base64
+QUOTED_MINISIGN = re.compile(rb"RW[A-Za-z0-9+/]{54}")
 
 #: Asked for the passphrase of a key only when it has one; None: there is nobody to ask
 Ask = Callable[[], str | None]
@@ -66,7 +73,8 @@ def passphrase(environ: Mapping[str, str], prompt: Ask = lambda: None) -> Ask:
             try:
                 return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
             except (OSError, ValueError) as error:
-                raise InputError([Problem(f"{path} cannot be read: {error}", PASSPHRASE_FILE)]) from None
+                reason = error.strerror if isinstance(error, OSError) else "it is no text"
+                raise InputError([Problem(f"{path} cannot be read: {reason}", PASSPHRASE_FILE)]) from None
         return prompt()
 
     return ask
@@ -96,6 +104,11 @@ def read_key(key: str, where: str) -> bytes:
     :param where: the option that named it
     :raises InputError: it cannot be read
     """
+    if not key:
+        raise InputError([Problem("no key is named", where, "is a variable empty that should name it?")])
+    if _KEY_ITSELF.search(key) and not os.path.exists(key):
+        hint = "write the key to a file that you alone can read, and name the file"
+        raise InputError([Problem("it has to be the name of a key's file, and not the key itself", where, hint)])
     try:
         with Path(key).open("rb") as file:
             return file.read(LARGEST_KEY)
@@ -112,6 +125,11 @@ def _unusable(key: str, reason: str) -> InputError:
 def _no_passphrase(key: str) -> InputError:
     hint = f"set {PASSPHRASE_FILE} to a file that holds it, or {PASSPHRASE}"
     return InputError([Problem(f"the key {key} has a passphrase, and nobody is here to be asked", "--sign", hint)])
+
+
+def _wrong_passphrase(key: str) -> InputError:
+    hint = f"see {PASSPHRASE}, or the file that {PASSPHRASE_FILE} names"
+    return InputError([Problem(f"the key {key} cannot be used: its passphrase is another", "--sign", hint)])
 
 
 @dataclass(frozen=True)
@@ -143,14 +161,19 @@ def _minisign(name: str, content: bytes, ask: Ask) -> MinisignSigner:
     from minisign import SecretKey
     from minisign.exceptions import Error
 
+    if QUOTED_MINISIGN.fullmatch(content.rstrip(b"\n").split(b"\n")[-1]):
+        raise _unusable(name, "it is a public key: the secret one signs")
     try:
         key = SecretKey.from_bytes(content)
-        if key.is_encrypted():
-            if (given := ask()) is None:
-                raise _no_passphrase(name)
-            key.decrypt(given)
     except Error as error:
         raise _unusable(name, str(error)) from None
+    if key.is_encrypted():
+        if (given := ask()) is None:
+            raise _no_passphrase(name)
+        try:
+            key.decrypt(given)
+        except Error:
+            raise _wrong_passphrase(name) from None
     return MinisignSigner(key)
 
 
@@ -182,6 +205,8 @@ def _ed25519(name: str, content: bytes, ask: Ask) -> Ed25519Signer:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    if b"PRIVATE KEY" not in content:
+        raise _unusable(name, "it is no secret key: that begins with BEGIN PRIVATE KEY")
     encrypted = b"ENCRYPTED" in content
     given = ask() if encrypted else None
     if encrypted and not given:
@@ -191,8 +216,9 @@ def _ed25519(name: str, content: bytes, ask: Ask) -> Ed25519Signer:
     except UnsupportedAlgorithm:
         raise _unusable(name, "it is of a kind that is not known here") from None
     except ValueError as error:
-        reason = "its passphrase is another" if encrypted else f"it holds no secret key: {error}"
-        raise _unusable(name, reason) from None
+        if encrypted:
+            raise _wrong_passphrase(name) from None
+        raise _unusable(name, f"it holds no secret key: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise _unusable(name, "it is not for Ed25519")
     return Ed25519Signer(key)
@@ -242,6 +268,8 @@ def gpg_fingerprints(arguments: list[str]) -> list[str]:
 
     :raises HostError: GnuPG is not installed
     """
+    if not process.which("gpg"):
+        raise HostError("GnuPG is not installed", "install the package gnupg")
     command = ["gpg", "--batch", "--with-colons", "--fingerprint", arguments[0], "--", *arguments[1:]]
     lines = process.run(command, expect=range(256)).stdout.splitlines()
     records = [line.split(":") for line in lines]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,9 +23,20 @@ def parse(text: str) -> dict[str, str]:
     return found
 
 
-def as_text(sums: Mapping[str, str]) -> str:
-    """The file, in the order of the names."""
-    return "".join(_line(name, sums[name]) for name in sorted(sums))
+def as_text(sums: Mapping[str, str], others: Iterable[str] = ()) -> str:
+    """The file, in the order of the names.
+
+    :param others: lines that are no sums, which come first
+    """
+    return "".join([*(f"{line}\n" for line in others), *(_line(name, sums[name]) for name in sorted(sums))])
+
+
+def other_lines(directory: Path) -> list[str]:
+    """What somebody else has written into the file: comments, sums in another form.
+
+    :raises OSError: it cannot be read
+    """
+    return [line for line in _text(directory).split("\n") if line and not _LINE.fullmatch(line)]
 
 
 def read(directory: Path) -> dict[str, str]:
@@ -33,10 +44,14 @@ def read(directory: Path) -> dict[str, str]:
 
     :raises OSError: it cannot be read
     """
+    return parse(_text(directory))
+
+
+def _text(directory: Path) -> str:
     try:
-        return parse((directory / NAME).read_text(encoding="utf-8", errors="surrogateescape"))
+        return (directory / NAME).read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
-        return {}
+        return ""
 
 
 @contextmanager

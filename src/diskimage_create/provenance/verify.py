@@ -68,9 +68,17 @@ def _finding(image: _Image, name: str, title: str, check: Callable[[_Image], str
     except Wrong as reason:
         status, message = Status.FAIL, str(reason)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        status, message = Status.FAIL, f"it cannot be understood: {error}"
+        why = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        status, message = Status.FAIL, f"{_file(image, name).name} cannot be understood: {why}"
     plain = "".join(char if char.isprintable() else "?" for char in message)
     return Finding(name, title, status, plain, time.monotonic() - started)
+
+
+def _file(image: _Image, check: str) -> Path:
+    """What a check reads."""
+    if check == "sums":
+        return image.beside.image.with_name(sums.NAME)
+    return Path(getattr(image.beside, check.removeprefix("signature-")))
 
 
 def _record(image: _Image) -> str:
@@ -86,7 +94,7 @@ def _record(image: _Image) -> str:
 def _checksum(image: _Image) -> str:
     path = _present(image.beside.checksum)
     words = path.read_text(encoding="utf-8").split()
-    _require(path, words[0].lower(), image.sha256)
+    _require(path, words[0].lower() if words else "none", image.sha256)
     return path.name
 
 
@@ -202,6 +210,8 @@ def _present(path: Path) -> Path:
 
 def _json(path: Path) -> Mapping[str, Any]:
     document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError("it is no object")
     return document
 
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from diskimage_create.errors import InputError, Problem
+from diskimage_create.filesystems import is_known
 from diskimage_create.publish.model import Options, Receipt
 from diskimage_create.publish.source import Source
 
@@ -62,17 +63,27 @@ def parse(texts: Sequence[str]) -> list[Destination]:
         except InputError as error:
             problems += error.problems
         except ValueError as error:
-            problems.append(Problem(str(error), text, _perhaps(text)))
+            problems.append(Problem(str(error), text or "''", _perhaps(text)))
     if problems:
         raise InputError(problems)
     return found
 
 
+def kind(text: str) -> str:
+    """What sort of place a user names: ``docker``, ``podman``, ``oci``, ``glance``, or ``directory``."""
+    scheme = text.partition(":")[0]
+    return scheme if scheme in _MODULES else _PLACES
+
+
 def _parse_one(text: str) -> Destination:
     match = _SCHEME.match(text)
     scheme = match["scheme"] if match else ""
+    if not text:
+        raise ValueError("it is empty")
     if scheme in _MODULES:
         module = _MODULES[scheme]
+    elif match and match["url"] and _perhaps(text) and (scheme.lower() in _MODULES or not is_known(scheme.lower())):
+        raise ValueError(f"{scheme}:// is no destination")
     elif text.endswith("/") or (match and match["url"]):
         module = _PLACES
     else:

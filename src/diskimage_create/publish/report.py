@@ -21,10 +21,12 @@ def as_json(source: Source, receipts: Sequence[Receipt]) -> str:
 
 
 def as_text(receipts: Sequence[Receipt]) -> str:
-    """A line for each destination, and what to fetch the image by."""
-    rows = [
-        (receipt.destination, str(receipt.status), receipt.reference or receipt.digest or receipt.message)
-        for receipt in receipts
-    ]
+    """A line for each destination: what to fetch the image by, and what was done besides."""
+    rows = [(receipt.destination, str(receipt.status), _outcome(receipt)) for receipt in receipts]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}".rstrip() for row in rows)
+
+
+def _outcome(receipt: Receipt) -> str:
+    fetch = receipt.reference or receipt.digest
+    return f"{fetch} ({receipt.message})" if fetch and receipt.message else fetch or receipt.message

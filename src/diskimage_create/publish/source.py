@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import digests, engines, record
+from diskimage_create import engines, record
 from diskimage_create.errors import InputError, Problem
+from diskimage_create.model import Artifact
+from diskimage_create.provenance.beside import Beside
 from diskimage_create.references import go_name
 
 
@@ -41,7 +44,7 @@ class Source:
     @cached_property
     def built(self) -> str:
         """When the content was made (RFC 3339), whenever it was taken from the store."""
-        return str((self.record.get("reused_from") or {}).get("built") or self.record["started"])
+        return str(record.built(self.record))
 
     @cached_property
     def labels(self) -> Mapping[str, str]:
@@ -50,46 +53,26 @@ class Source:
 
 
 def read(image: Path) -> Source:
-    """An image and its record. That they are of each other, :func:`verify` says.
+    """An image and its record. That they are of each other, :func:`beside` finds out.
 
-    :raises InputError: there is no such image, no record, or the record is of something else
+    :raises InputError: there is no such image, no record, the record is of something else, or what goes along with the
+        image cannot be read
     """
-    path = record.path_for(image)
-    try:
-        size = image.stat().st_size
-        data = record.read(path)
-        made = record.artifact_of(data, image)
-    except FileNotFoundError as error:
-        what = (
-            "there is no such image" if Path(error.filename) == image else f"there is no record {path.name} beside it"
-        )
-        raise InputError(
-            [Problem(what, str(image), "publish what 'build' has made, together with its record")]
-        ) from None
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError([Problem(f"the record {path.name} cannot be read: {error}", str(image))]) from None
-    wanted = made.sha256.removeprefix("sha256:")
-    if made.bytes != size:
-        raise _not_of_each_other(image)
-    return Source(image, data, made.type, wanted, size)
-
-
-def verify(source: Source) -> None:
-    """Compare the image with the digest in its record.
-
-    :raises InputError: it is another one
-    """
-    if digests.sha256(source.path) != source.sha256:
-        raise _not_of_each_other(source.path)
+    data, made = record.of_image(image)
+    closed = [path for path in Beside(image).existing() if not os.access(path, os.R_OK)]
+    if closed:
+        raise InputError([Problem(f"{path} cannot be read, and goes along with it", str(image)) for path in closed])
+    return Source(image, data, made.type, made.sha256.removeprefix("sha256:"), made.bytes)
 
 
 def beside(source: Source) -> Source:
     """The same, with its digest worked out from now on by another thread, while something else is done."""
+    made = Artifact(source.type, source.path, source.sha256, source.bytes)
     failed: list[Exception] = []
 
     def work() -> None:
         try:
-            verify(source)
+            record.compare(made)
         except Exception as error:
             failed.append(error)
 
@@ -103,8 +86,3 @@ def beside(source: Source) -> Source:
             raise failed[0]
 
     return replace(source, verified=verified)
-
-
-def _not_of_each_other(image: Path) -> InputError:
-    hint = "the image was changed after it was built: build it again"
-    return InputError([Problem("it is not the image that its record is of", str(image), hint)])

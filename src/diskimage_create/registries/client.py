@@ -164,7 +164,7 @@ class Registries:
                 Reference(reference.registry, reference.repository, None, _one_of(manifest, architecture, reference))
             )
         digest = manifest.data.get("config", {}).get("digest", "")
-        content = self._blob(reference, digest)
+        content = self.blob(reference, digest)
         try:
             configuration = json.loads(content)
             return {
@@ -182,7 +182,7 @@ class Registries:
         :raises RemoteError: the registry refuses, does not answer, or its answer is not what it says
         """
         try:
-            configuration = json.loads(self._blob(reference, manifest.data.get("config", {}).get("digest", ""), True))
+            configuration = json.loads(self.blob(reference, manifest.data.get("config", {}).get("digest", ""), True))
             architecture = configuration["architecture"]
         except (ValueError, LookupError, TypeError, NotFound):
             return None
@@ -251,15 +251,19 @@ class Registries:
         """Where images of a name are pushed to, with credentials and certificates: for :mod:`.pushing` alone."""
         return self._repository(self._endpoints(reference, direct=True)[0])
 
-    def _blob(self, reference: Reference, digest: str, direct: bool = False) -> bytes:
-        """A small blob, checked against its digest."""
+    def blob(self, reference: Reference, digest: str, direct: bool = False) -> bytes:
+        """A small blob, checked against its digest.
+
+        :raises NotFound: there is none
+        :raises RemoteError: the registry refuses, does not answer, or the blob is large, or not what it says
+        """
 
         def read(repository: DXF, _: str) -> bytes:
             content = bytearray()
             for chunk in cast(Iterable[bytes], repository.pull_blob(digest, chunk_size=2**16)):
                 content += chunk
                 if len(content) > _LARGEST:
-                    raise RemoteError(f"{reference}: its configuration is larger than {_LARGEST >> 20} MiB")
+                    raise RemoteError(f"{reference}: {digest} is larger than {_LARGEST >> 20} MiB")
             return bytes(content)
 
         blob: bytes = self._ask(reference, read, direct)

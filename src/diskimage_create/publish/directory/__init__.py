@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from diskimage_create import filesystems
 from diskimage_create.digests import sha256
-from diskimage_create.errors import InputError, Problem, RemoteError
+from diskimage_create.errors import RemoteError
 from diskimage_create.publish.directory import index
 from diskimage_create.publish.directory.local import Directory
 from diskimage_create.publish.directory.remote import Remote
@@ -25,13 +25,10 @@ _ATTEMPTS = 20
 def parse(text: str) -> Destination:
     """``DIRECTORY/``, or a URL.
 
-    :raises InputError: there is a password in the URL; it is not told
+    :raises InputError: the URL has a password, which is not told; or it is none of a place
     """
-    parts = urlsplit(text) if "://" in text else None
-    if parts and parts.password:
-        where = f"{parts.scheme}://{parts.hostname}{parts.path}"
-        hint = "use a key, or the protocol's own settings"
-        raise InputError([Problem("a password has no place in a URL, where others see it", where, hint)])
+    if "://" in text:
+        filesystems.refuse(text)
     return Destination(text)
 
 
@@ -45,17 +42,15 @@ class Destination:
         return self.text
 
     def _place(self) -> Directory | Remote:
-        scheme, separator, rest = self.text.partition("://")
-        if not separator:
+        if "://" not in self.text:
             return Directory(Path(self.text))
-        if scheme.lower() in ("file", "local"):
-            return Directory(Path(unquote(urlsplit(f"file://{rest}").path)))
-        return Remote(self.text)
+        path = filesystems.local_path(self.text)
+        return Directory(path) if path else Remote(self.text)
 
     def require(self, source: Source, options: Options) -> None:
         """Say what is missing.
 
-        :raises InputError: it is no directory, or may not be written to; nobody knows such URLs
+        :raises InputError: it is no directory, or may not be written to
         :raises HostError: a library is missing
         """
         self._place().require()
@@ -141,8 +136,9 @@ class _Publishing:
         except BaseException:
             with suppress(Exception):
                 self.place.discard()
-                for name in reversed(list(missing)):
-                    if name not in sizes:
+            for name in reversed(list(missing)):
+                if name not in sizes:
+                    with suppress(Exception):
                         self.place.remove(name)
             raise
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from diskimage_create import record
+
 INDEX = "index.json"
 SCHEMA = 1
 _SUM = re.compile(r"([0-9a-f]{64})  (\S.*)\n?")
@@ -74,22 +76,22 @@ def _entry(place: Readable, name: str, sizes: Mapping[str, int], before: Entry |
     names = files_of(name, sizes)
     if before and _says(before, match[1], {other: sizes[other] for other in names}):
         return before
-    record = json.loads(place.read(f"{name}.json"))
-    made = record["artifacts"][0]
+    said_of = json.loads(place.read(f"{name}.json"))
+    made = said_of["artifacts"][0]
     if (made["sha256"].removeprefix("sha256:"), made["bytes"]) != (match[1], sizes[name]):
         return None
     files = [{"name": name, "sha256": match[1], "bytes": sizes[name]}]
     files += [_file(place, other) for other in names[1:]]
-    image = record["image"]
+    image = said_of["image"]
     known = {key: image.get(key) for key in ("profile", "arch", "os", "release")}
     said = {"type": made["type"], "sha256": match[1], "bytes": sizes[name], **known}
-    return {"name": name, **said, "built": built(record), "fingerprint": record.get("fingerprint"), "files": files}
-
-
-def built(record: Mapping[str, Any]) -> str | None:
-    """When an image was built, of its record."""
-    moment: str | None = record.get("reused_from", record).get("built" if "reused_from" in record else "started")
-    return moment
+    return {
+        "name": name,
+        **said,
+        "built": record.built(said_of),
+        "fingerprint": said_of.get("fingerprint"),
+        "files": files,
+    }
 
 
 def _says(entry: Entry, sha256: str, sizes: Mapping[str, int]) -> bool:

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diskimage_create.errors import DiskImageError, HostError, InputError, Problem, RemoteError
+from diskimage_create import filesystems
+from diskimage_create.errors import RemoteError
 from diskimage_create.files import TEMPORARY
 
 _CHUNK_BYTES = 1 << 20
@@ -24,7 +25,6 @@ _MOST_PARTS = 9_000
 _STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"})
 #: What fsspec is told besides the user's own settings (its configuration files and environment)
 _SETTINGS = MappingProxyType({"s3": {"default_block_size": _PART_BYTES, "max_concurrency": 2}})
-_EXTRAS = MappingProxyType({"s3": "pip install 'diskimage-create[s3]'"})
 
 
 class Remote:
@@ -35,7 +35,7 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._protocol = url.partition("://")[0].lower()
+        self._protocol = filesystems.protocol(url)
         self._fs: Any = None
         self._root = ""
         self._staged: dict[str, str] = {}
@@ -43,18 +43,9 @@ class Remote:
     def require(self) -> None:
         """Say that this host cannot go there.
 
-        :raises InputError: nobody knows such URLs
         :raises HostError: a library is missing
         """
-        from fsspec import get_filesystem_class
-
-        try:
-            get_filesystem_class(self._protocol)
-        except ValueError:
-            hint = "use s3://, sftp://, another protocol of fsspec, or a directory"
-            raise InputError([Problem(f"{self._protocol}:// is no place for images", self._url, hint)]) from None
-        except ImportError as error:
-            raise HostError(f"{self._url}: {error}", _EXTRAS.get(self._protocol)) from None
+        filesystems.require(self._url)
 
     @contextmanager
     def open(self, waiting: Callable[[], None]) -> Iterator[None]:
@@ -62,18 +53,10 @@ class Remote:
 
         :raises RemoteError: whatever the libraries of a protocol say, each in its own way
         """
-        from fsspec.core import url_to_fs
-
-        settings = {"use_listings_cache": False, "skip_instance_cache": True, **_SETTINGS.get(self._protocol, {})}
-        try:
-            self._fs, self._root = url_to_fs(self._url, **settings)
+        with filesystems.opened(self._url, _SETTINGS.get(self._protocol, {})) as (self._fs, self._root):
             if self._protocol not in _STORES:
                 self._fs.makedirs(self._root, exist_ok=True)
             yield
-        except (DiskImageError, OSError):
-            raise
-        except Exception as error:
-            raise RemoteError(f"{type(error).__name__}: {error}", _hint(error)) from None
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
@@ -165,10 +148,3 @@ class Remote:
     def url(self, name: str) -> str:
         """How to fetch a file."""
         return f"{self._url}/{name}"
-
-
-def _hint(error: Exception) -> str | None:
-    """Of the errors that users meet first."""
-    if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-        return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    return None

@@ -237,10 +237,11 @@ def translated() -> Iterator[None]:
 
 def _details(answer: Any) -> str:
     """The reason in an answer, which is HTML or JSON."""
+    import html
     import re
 
     text = re.sub(r"<(title|h1)>.*?</\1>|<[^>]*>", " ", answer.text or "", flags=re.DOTALL)
-    return " ".join(text.split())[:300] or str(answer.reason)
+    return " ".join(html.unescape(text).split())[:300] or str(answer.reason)
 
 
 def _first_line(error: BaseException) -> str:

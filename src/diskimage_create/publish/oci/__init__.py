@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from diskimage_create.errors import RemoteError
+from diskimage_create.filesystems import refuse_password
 from diskimage_create.publish import archives
 from diskimage_create.publish.model import Form, Options, Receipt, Status
 from diskimage_create.publish.oci import indexes
@@ -173,10 +174,12 @@ def parse(text: str) -> Registry:
     """What a user names.
 
     :raises ValueError: it is no name of an image in a registry
+    :raises InputError: there is a password in it, which is not told
     """
     name = text.partition(":")[2]
     if not name.startswith("//"):
         raise ValueError("a registry is named oci://HOST[:PORT]/NAME:TAG")
+    refuse_password(text)
     reference = parse_reference(name.removeprefix("//"))
     if reference.registry is None:
         raise ValueError("it names no registry: oci://HOST[:PORT]/NAME:TAG")
