@@ -65,13 +65,29 @@ def test_owners_as_an_archive_has_them(files: dict[bytes, tuple[int, int, int]])
     }
 
 
+USUAL = [b"usr", b"etc", b"-n"]
+
+
 @pytest.mark.subprocess("find lists a tree")
-def test_find_lists_what_a_walk_finds(tmp_path: Path) -> None:
-    for name in (b"new\nline", b"\xff", b"r\r\n", b"a b"):
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        [b"usr"],
+        [b"etc"],
+        USUAL,
+        [*USUAL, b"new\nline", b"\xff", b"r\r\n", b"a b"],
+        [*USUAL, *map(b"%d".__mod__, range(1500))],
+    ],
+    ids=["empty", "usr alone", "no usr", "usual", "odd", "many"],
+)
+def test_find_lists_what_a_walk_finds(tmp_path: Path, names: list[bytes]) -> None:
+    for name in names:
         (tmp_path / os.fsdecode(name)).mkdir()
         (tmp_path / os.fsdecode(name) / "file").write_text("content")
-    (tmp_path / "link").symlink_to("nowhere")
-    os.mkfifo(tmp_path / "pipe")
+    if len(names) > 1:
+        (tmp_path / "link").symlink_to("nowhere")
+        os.mkfifo(tmp_path / "pipe")
     assert sorted(by_find(tmp_path)) == sorted(walk(tmp_path))
 
 

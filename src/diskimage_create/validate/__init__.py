@@ -104,6 +104,8 @@ def _run_all(view: ImageView, expectation: Expectation, how: How) -> tuple[Findi
     found: dict[str, tuple[Finding, ...]] = {check.id: (_left_out(check, BY_SKIP),) for check in wanted}
     to_run = [check for check in wanted if not selection.skips(check.id)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
+        if not selection.only and view.tree:  # several checks wait for it
+            pool.submit(getattr, view.root, "entries")
         run = partial(run_check, view=view, expectation=expectation, deep=how.deep)
         running = {check.id: pool.submit(run, check) for check in to_run if check.id != ELEMENT_CHECKS}
         # They take longest, and a signal, which reaches the main thread alone, is to end them at once.

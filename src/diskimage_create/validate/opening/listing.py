@@ -13,6 +13,8 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from diskimage_create import process
@@ -22,10 +24,12 @@ _TYPES = {
     "f": stat.S_IFREG, "d": stat.S_IFDIR, "l": stat.S_IFLNK,
     "c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO, "s": stat.S_IFSOCK,
 }  # fmt: skip
-_FIELDS = ("%P", "%y", "%m", "%U", "%G", "%s", "%n", "%i")
+_FIELDS = ("%H", "%P", "%y", "%m", "%U", "%G", "%s", "%n", "%i")
 
 #: A listing that takes longer is of a file system that leads in circles; in seconds
 DEADLINE_SECONDS = 300.0
+
+_MOST_NAMES = 1000
 
 # The inode of the root directory (lib/ext2fs/ext2_fs.h).
 _EXT_ROOT = 2
@@ -40,16 +44,36 @@ _MTREE_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def by_find(top: Path) -> list[Entry]:
-    """Everything below a mounted directory: find(1) asks the kernel, and there is one process to wait for.
+    """Everything below a mounted directory: find(1) asks the kernel.
+
+    /usr has most of it. Two processes wait less for a disk that is unpacked while it is read.
 
     :raises CommandFailed: a directory cannot be read
     """
-    command = ["find", f"{top}/", "-mindepth", "1", "-printf", r"\0".join(_FIELDS) + r"\0"]
+    names = os.listdir(top)
+    others = [name for name in names if name != "usr"]
+    # A command line has an end.
+    parts = [["usr"], others] if "usr" in names and 0 < len(others) < _MOST_NAMES else [[""]]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return [entry for found in pool.map(partial(_found, top), parts) for entry in found]
+
+
+def _found(top: Path, names: Sequence[str]) -> list[Entry]:
+    """These entries of a directory, and everything below them; an empty name is the directory, without itself."""
+    command = ["find", *(f"{top}/{name}" for name in names), "-printf", r"\0".join(_FIELDS) + r"\0"]
     fields = os.fsdecode(_output(command)).split("\0")
-    names, types, modes, *numbers = (fields[place :: len(_FIELDS)] for place in range(len(_FIELDS)))
+    starts, paths, types, modes, *numbers = (fields[place :: len(_FIELDS)] for place in range(len(_FIELDS)))
+    cut = len(os.fspath(top))
     return [
-        Entry(f"/{name}", _TYPES.get(kind, 0) | int(mode, 8), int(uid), int(gid), int(size), int(links), int(inode))
-        for name, kind, mode, uid, gid, size, links, inode in zip(names, types, modes, *numbers, strict=False)
+        Entry(
+            f"{start[cut:].rstrip('/')}/{path}" if path else start[cut:],
+            _TYPES.get(kind, 0) | int(mode, 8),
+            *(int(uid), int(gid), int(size), int(links), int(inode)),
+        )
+        for start, path, kind, mode, uid, gid, size, links, inode in zip(
+            starts, paths, types, modes, *numbers, strict=False
+        )
+        if path or start[cut:] != "/"
     ]
 
 
