@@ -119,7 +119,7 @@ DAMAGES = [
            lambda disk: disk.edit(f"freeb {disk.blocks('/usr/bin/dpkg')[0]}"), says="bitmap differences"),
     damage("filesystem-clean", "a damaged directory",
            lambda disk: disk.poke_block(disk.blocks("/usr/share/doc")[-1], b"\xff" * 16), says="Directory inode",
-           also="privileged-programs writable-by-all unowned-files private-keys"),  # which look at all files
+           also="agent-files privileged-programs writable-by-all unowned-files private-keys"),  # all of them list files
     damage("filesystem-clean", "links miscounted", lambda disk: disk.edit("set_inode_field /usr/share links_count 3"),
            says="ref count is 3"),
     damage("free-space", "a full disk", lambda disk: disk.fill("/var/log/ballast", left=0.1), says="are free"),
