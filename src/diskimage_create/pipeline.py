@@ -238,7 +238,7 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
         prove = partial(_prove_finished, job) if job.options.prove else None
         finished = finish(view, plan, work, expected, tracker, check=check, keep_failed=keep_failed, prove=prove)
         packages, tools = package_versions(view), _tool_versions()
-        artifacts = [_measured(image, plan, _labels(job, started)) for image in finished]
+        artifacts = [_measured(image, job, started) for image in finished]
         total = PhaseTiming("total", "", time.monotonic() - clock)
         results = [
             _Result(
@@ -394,12 +394,12 @@ def _import(archive: Path, spec: ImageSpec, labels: Mapping[str, str]) -> str:
     return engines.import_archive(archive, spec.docker_target, labels, go_name(spec.arch))
 
 
-def _measured(image: Finished, plan: BuildPlan, labels: Mapping[str, str]) -> Artifact:
+def _measured(image: Finished, job: _Job, started: datetime) -> Artifact:
     """A finished image as its record tells of it; docker gets its image already here, to say its digest."""
-    final = plan.spec.path_of(image.type)
-    size = image.path.stat().st_size
-    digest = _import(image.path, plan.spec, labels) if image.type == "docker" else sha256(image.path)
-    return Artifact(image.type, final, digest, size)
+    spec, size = job.plan.spec, image.path.stat().st_size
+    is_imported = image.type == "docker"
+    digest = _import(image.path, spec, _labels(job, started)) if is_imported else sha256(image.path)
+    return Artifact(image.type, spec.path_of(image.type), digest, size)
 
 
 def _tool_versions() -> Mapping[str, str]:

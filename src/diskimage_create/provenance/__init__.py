@@ -15,7 +15,7 @@ from typing import Any
 from diskimage_create import digests, files, record
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.provenance import dsse, sums
-from diskimage_create.provenance.beside import Beside
+from diskimage_create.provenance.beside import Beside, media_type
 from diskimage_create.provenance.contents import gather, read_contents
 from diskimage_create.provenance.cyclonedx import cyclonedx
 from diskimage_create.provenance.document import Subject, as_text, finished
@@ -28,7 +28,6 @@ __all__ = ["Contents", "attest", "gather", "read_contents", "read_record", "sbom
 
 #: Of a ramdisk: its package database is left out of it
 _WITHOUT_PACKAGES = frozenset({"kernel", "initramfs"})
-_SBOM_TYPES = {"spdx.json": "application/spdx+json", "cdx.json": "application/vnd.cyclonedx+json"}
 
 
 def read_record(image: Path) -> dict[str, Any]:
@@ -125,8 +124,7 @@ def _documents(
         others.append(File(log.name, digests.sha256(log), "text/plain"))
     for path in (beside.spdx, beside.cyclonedx):
         if path.name in texts:
-            kind = _SBOM_TYPES[path.name.removeprefix(f"{beside.image.name}.")]
-            others.append(File(path.name, _sha256(texts[path.name]), kind))
+            others.append(File(path.name, _sha256(texts[path.name]), media_type(path)))
     texts[beside.provenance.name] = as_text(statement(beside.image.name, digest, made, others)).encode()
     return texts
 

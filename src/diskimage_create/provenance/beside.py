@@ -7,8 +7,21 @@ from pathlib import Path
 
 from diskimage_create.record import path_for
 
+#: By the end of a file's name; what is not here is text
+_MEDIA_TYPES = {
+    ".spdx.json": "application/spdx+json",
+    ".cdx.json": "application/vnd.cyclonedx+json",
+    ".provenance.json": "application/vnd.in-toto+json",
+    ".intoto.jsonl": "application/vnd.in-toto.bundle",
+    ".sig": "application/octet-stream",
+}
 #: Of all kinds of keys
 SIGNATURES = (".minisig", ".sig", ".asc")
+
+
+def media_type(path: Path) -> str:
+    """Of a file that ``attest`` writes."""
+    return next((kind for ending, kind in _MEDIA_TYPES.items() if path.name.endswith(ending)), "text/plain")
 
 
 @dataclass(frozen=True)

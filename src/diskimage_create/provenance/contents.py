@@ -14,7 +14,7 @@ from diskimage_create.provenance.rpm import rpm_packages
 from diskimage_create.validate.image import open_image, require_file
 from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.system.os_release import read_os_release
-from diskimage_create.validate.system.packages import DPKG_STATUS, NO_DATABASE, rpm_database, rpm_rows
+from diskimage_create.validate.system.packages import DPKG_STATUS, no_database, rpm_database, rpm_rows
 from diskimage_create.validate.view import Damaged, ImageView, Unavailable
 from diskimage_create.workspace import workspace
 
@@ -34,7 +34,7 @@ def gather(view: ImageView) -> Contents:
         (rows,) = rpm_rows(database, view.workspace, "SELECT blob FROM Packages")
         packages = list(rpm_packages((row[0] for row in rows), system, distribution))
     else:
-        raise Unavailable(NO_DATABASE)
+        raise Unavailable(no_database(root))
     found = {component.purl: component for component in (*packages, *python_distributions(root, python))}
     references = {**distribution.references, **python.references}
     return Contents(system, tuple(found[purl] for purl in sorted(found)), dict(sorted(references.items())))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 
 from diskimage_create.provenance.licences import Licences
 from diskimage_create.provenance.model import Component
-from diskimage_create.validate.system.inventory import parse_rpm_header
-from diskimage_create.validate.view import Unavailable
+from diskimage_create.validate.system.inventory import rpm_packages as installed
 
 # Tags of an rpm header (rpm's rpmtag.h)
 _NAME, _VERSION, _RELEASE, _EPOCH, _VENDOR, _LICENCE, _URL, _ARCH, _SOURCE = (
@@ -28,13 +26,9 @@ def rpm_packages(headers: Iterable[bytes], system: Mapping[str, str], licences: 
 
     namespace = system.get("ID") or "redhat"
     distro = f"{namespace}-{system.get('VERSION_ID') or 'unknown'}"
-    for header in headers:
-        try:
-            tags = parse_rpm_header(header)
-        except (struct.error, ValueError, TypeError):
-            raise Unavailable("the rpm database holds a header that makes no sense") from None
+    for tags in installed(headers):
         name, epoch, source = tags.get(_NAME, ""), tags.get(_EPOCH, ""), tags.get(_SOURCE, "")
-        if name in ("", "gpg-pubkey"):  # a key, which rpm keeps as a package
+        if not name:  # nothing that could be named
             continue
         version = f"{tags.get(_VERSION, '')}-{tags.get(_RELEASE, '')}"
         qualifiers = {"arch": tags.get(_ARCH, ""), "distro": distro, "epoch": epoch, "upstream": source}

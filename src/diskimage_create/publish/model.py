@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -89,4 +88,3 @@ class Options:
     """Told what is transferred, bytes done, bytes in all"""
     say: Callable[[str], None] = lambda line: None
     """Told notes for people"""
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)

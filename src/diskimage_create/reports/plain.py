@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from diskimage_create.reports.subject import Subject, summary, verdict, written_out
+from diskimage_create.validate.report import WORDS
 
 SCHEMA = 1
-_WORDS = {"pass": "ok", "fail": "FAIL", "warn": "warn", "skip": "skip"}
 
 
 def as_json(subjects: Sequence[Subject]) -> str:
@@ -52,4 +52,4 @@ def _lines(subject: Subject) -> Iterator[str]:
 def _checks(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     width = max((len(check["id"]) for check in checks), default=0)
     for check in checks:
-        yield f"{_WORDS[check['status']]:4}  {written_out(check['id']):{width}}  {written_out(check['message'])}"
+        yield f"{WORDS[check['status']]:4}  {written_out(check['id']):{width}}  {written_out(check['message'])}"

@@ -31,21 +31,11 @@ class How:
 
 def to_json(how: How) -> dict[str, Any]:
     """For another process."""
-    return {**asdict(how), "suites": [suite_to_json(suite) for suite in how.suites]}
+    return {**asdict(how), "suites": [{**asdict(suite), "path": str(suite.path)} for suite in how.suites]}
 
 
 def from_json(data: Mapping[str, Any]) -> How:
     """The inverse of :func:`to_json`."""
     selection = Selection(**{name: tuple(patterns) for name, patterns in data["selection"].items()})
-    suites = tuple(suite_from_json(suite) for suite in data["suites"])
+    suites = tuple(Suite(**{**suite, "path": Path(suite["path"])}) for suite in data["suites"])
     return How(**{**data, "selection": selection, "suites": suites})
-
-
-def suite_to_json(suite: Suite) -> dict[str, Any]:
-    """For another process."""
-    return {**asdict(suite), "path": str(suite.path)}
-
-
-def suite_from_json(data: Mapping[str, Any]) -> Suite:
-    """The inverse of :func:`suite_to_json`."""
-    return Suite(**{**data, "path": Path(data["path"])})

@@ -11,7 +11,8 @@ from typing import TextIO
 from diskimage_create.model import Report, Status
 from diskimage_create.validate.registry import visible
 
-_WORDS = {Status.PASS: "ok", Status.FAIL: "FAIL", Status.WARN: "warn", Status.SKIP: "skip"}
+#: How each is shown to people
+WORDS = {Status.PASS: "ok", Status.FAIL: "FAIL", Status.WARN: "warn", Status.SKIP: "skip"}
 _STYLES = {Status.PASS: "green", Status.FAIL: "bold red", Status.WARN: "yellow", Status.SKIP: "dim"}
 
 
@@ -23,7 +24,7 @@ def as_json(report: Report) -> str:
 def as_text(report: Report) -> str:
     """One line for each check, then the verdict."""
     width = max((len(finding.id) for finding in report.findings), default=0)
-    lines = [f"{_WORDS[f.status]:4}  {f.id:{width}}  {f.message}" for f in report.findings]
+    lines = [f"{WORDS[f.status]:4}  {f.id:{width}}  {f.message}" for f in report.findings]
     return "\n".join([*lines, "", summary(report)])
 
 
@@ -59,7 +60,7 @@ def print_report(report: Report, stream: TextIO) -> None:
     for finding in report.findings:
         # Messages hold file names, which are no markup.
         message = finding.message.replace("[", "\\[")
-        table.add_row(_WORDS[finding.status], finding.id, message, style=_STYLES[finding.status])
+        table.add_row(WORDS[finding.status], finding.id, message, style=_STYLES[finding.status])
     console = Console(file=stream)
     console.print(table)
     console.print(f"\n{summary(report)}", markup=False, highlight=False)

@@ -69,8 +69,12 @@ class Registry:
             pusher = Pusher(
                 registries, self.reference, lambda done: options.progress(self.text, done, total), source.verified
             )
-            complete = there is not None and same and has_documents(there.data, source, form)
-            if there and complete and all(pusher.has(digest, size) for digest, size in there.blobs.items()):
+            if (
+                there
+                and same
+                and has_documents(there.data, source, form)
+                and all(pusher.has(digest, size) for digest, size in there.blobs.items())
+            ):
                 return self._receipt(Status.PRESENT, there.digest)
             if tag.is_foreign(source.architecture) and not same and not options.force:
                 hint = "--force lets this image take its place"
@@ -142,18 +146,9 @@ class _Tag:
         if now is None or now.is_index:
             return now.data if now and _more_than(now, architecture) else None
         other = self._architecture(now)
-        if other in (architecture, None):
+        if other is None or other == architecture:
             return None
-        said = now.data
-        kind = {"artifactType": said["artifactType"]} if "artifactType" in said else {}
-        descriptor = {
-            "mediaType": said.get("mediaType", MANIFEST),
-            **kind,
-            "digest": now.digest,
-            "size": len(now.content),
-            "platform": {"architecture": other, "os": "linux"},
-        }
-        return {"manifests": [descriptor]}
+        return {"manifests": [indexes.descriptor(now.content, {"architecture": other, "os": "linux"})]}
 
     def _architecture(self, manifest: Manifest) -> str | None:
         """What a single manifest says, or else its configuration."""

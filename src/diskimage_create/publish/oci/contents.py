@@ -19,12 +19,13 @@ from typing import Any
 from diskimage_create import digests, process, record
 from diskimage_create.engines import COMMAND, FINGERPRINT, SHA256
 from diskimage_create.errors import CommandFailed, HostError
-from diskimage_create.provenance.beside import Beside
+from diskimage_create.provenance.beside import Beside, media_type
 from diskimage_create.publish.model import Compression, Form
+from diskimage_create.publish.oci import indexes
 from diskimage_create.publish.source import Source
 from diskimage_create.registries.pushing import Blob
 
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = indexes.MANIFEST
 #: What an artifact says that it is
 ARTIFACT = "application/vnd.diskimage-create.image.v1"
 #: Annotations of ours besides those of container images
@@ -41,14 +42,6 @@ _MEDIA_TYPES = {
     "tar": "application/x-tar",
     "tgz": "application/gzip",
     "squashfs": "application/vnd.squashfs",
-}
-#: By the end of the name; signatures are text
-_DOCUMENT_TYPES = {
-    ".spdx.json": "application/spdx+json",
-    ".cdx.json": "application/vnd.cyclonedx+json",
-    ".provenance.json": "application/vnd.in-toto+json",
-    ".intoto.jsonl": "application/vnd.in-toto.bundle",
-    ".sig": "application/octet-stream",
 }
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 2**20
@@ -70,26 +63,18 @@ class Content:
     @property
     def descriptor(self) -> dict[str, Any]:
         """How an index names it."""
-        said = json.loads(self.manifest)
-        kind = {"artifactType": said["artifactType"]} if "artifactType" in said else {}
-        return {
-            "mediaType": MANIFEST,
-            **kind,
-            "digest": self.digest,
-            "size": len(self.manifest),
-            "platform": dict(self.platform),
-        }
+        return indexes.descriptor(self.manifest, self.platform)
 
 
 def artifact(source: Source) -> Content:
     """The file as it is, with its record, its checksum, and what ``attest`` has written about it."""
     checksum = f"{source.sha256}  {source.path.name}\n".encode()
-    media_type = _MEDIA_TYPES.get(source.type, "application/octet-stream")
+    of_image = _MEDIA_TYPES.get(source.type, "application/octet-stream")
     blobs = [
-        (Blob(f"sha256:{source.sha256}", source.bytes, source.path), source.path.name, media_type),
+        (Blob(f"sha256:{source.sha256}", source.bytes, source.path), source.path.name, of_image),
         (Blob.of(record.path_for(source.path).read_bytes()), record.path_for(source.path).name, "application/json"),
         (Blob.of(checksum), f"{source.path.name}.sha256", "text/plain"),
-        *((Blob.of(path.read_bytes()), path.name, _media_type(path)) for path in _documents(source)),
+        *((Blob.of(path.read_bytes()), path.name, media_type(path)) for path in _documents(source)),
     ]
     layers = [{**_descriptor(blob, media), "annotations": {_TITLE: name}} for blob, name, media in blobs]
     config = Blob.of(b"{}")
@@ -108,10 +93,6 @@ def has_documents(manifest: Mapping[str, Any], source: Source, form: Form) -> bo
 def _documents(source: Source) -> list[Path]:
     beside = Beside(source.path)
     return [path for path in beside.existing() if path not in (beside.image, beside.record, beside.checksum)]
-
-
-def _media_type(path: Path) -> str:
-    return next((kind for ending, kind in _DOCUMENT_TYPES.items() if path.name.endswith(ending)), "text/plain")
 
 
 def container_image(source: Source, compression: Compression, directory: Path) -> Content:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -16,6 +18,19 @@ def of_architecture(index: Mapping[str, Any], architecture: str) -> str | None:
         if platform.get("architecture") == architecture and platform.get("os") == "linux":
             return str(entry["digest"])
     return None
+
+
+def descriptor(manifest: bytes, platform: Mapping[str, str]) -> dict[str, Any]:
+    """How an index names a manifest."""
+    said = json.loads(manifest)
+    kind = {"artifactType": said["artifactType"]} if "artifactType" in said else {}
+    return {
+        "mediaType": said.get("mediaType", MANIFEST),
+        **kind,
+        "digest": f"sha256:{hashlib.sha256(manifest).hexdigest()}",
+        "size": len(manifest),
+        "platform": dict(platform),
+    }
 
 
 def merged(index: Mapping[str, Any], descriptor: Mapping[str, Any]) -> bytes:

@@ -21,7 +21,7 @@ from diskimage_create import process
 from diskimage_create.elements import CHECKS_DIRECTORY
 from diskimage_create.errors import CommandFailed, InputError, Problem
 from diskimage_create.model import Expectation, Finding, Severity, Status, Suite
-from diskimage_create.validate.registry import Outcome, listed, passed, printable, skipped
+from diskimage_create.validate.registry import Outcome, listed, printable, skipped
 from diskimage_create.validate.suites.sandbox import Sandbox, sandbox_for
 from diskimage_create.validate.view import ImageView
 
@@ -110,7 +110,7 @@ def run(view: ImageView, expectation: Expectation) -> Outcome:
         problem = f"no test was found in the checks of {listed(silent)}"
     if problem:
         return Outcome(Status.FAIL, problem, found)
-    return Outcome(Status.PASS, passed(f"{len(found)} of {listed(suite.owner for suite in suites)}").message, found)
+    return Outcome(Status.PASS, f"{len(found)} of {listed(suite.owner for suite in suites)}", found)
 
 
 def _run_pytest(work: Path, confined: Sandbox) -> str | None:

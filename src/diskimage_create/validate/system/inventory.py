@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from diskimage_create.model import SizedPackage
 from diskimage_create.validate.system.packages import DPKG_STATUS, no_database, rpm_database, rpm_rows
@@ -68,17 +68,27 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and len(text) < 19 and text.isascii() and text.isdigit() else None
 
 
-def _rpm(headers: Iterator[bytes]) -> Iterator[SizedPackage]:
+def _rpm(headers: Iterable[bytes]) -> Iterator[SizedPackage]:
+    for tags in rpm_packages(headers):
+        epoch = f"{tags[_EPOCH]}:" if tags.get(_EPOCH) else ""
+        version = f"{epoch}{tags.get(_VERSION, '')}-{tags.get(_RELEASE, '')}"
+        size = _number(tags.get(_LONG_SIZE, tags.get(_SIZE)))
+        yield SizedPackage(tags.get(_NAME, ""), version, tags.get(_ARCH, ""), size)
+
+
+def rpm_packages(headers: Iterable[bytes]) -> Iterator[dict[int, str]]:
+    """The tags of every package in rpm's database; keys, which it keeps as packages too, are left out.
+
+    :param headers: as the database holds them
+    :raises Unavailable: a header makes no sense
+    """
     for header in headers:
         try:
             tags = parse_rpm_header(header)
         except (struct.error, ValueError, TypeError):
             raise Unavailable("the rpm database holds a header that makes no sense") from None
-        epoch = f"{tags[_EPOCH]}:" if tags.get(_EPOCH) else ""
-        if (name := tags.get(_NAME, "")) != "gpg-pubkey":  # a key, which rpm keeps as a package
-            version = f"{epoch}{tags.get(_VERSION, '')}-{tags.get(_RELEASE, '')}"
-            size = _number(tags.get(_LONG_SIZE, tags.get(_SIZE)))
-            yield SizedPackage(name, version, tags.get(_ARCH, ""), size)
+        if tags.get(_NAME) != "gpg-pubkey":
+            yield tags
 
 
 def parse_rpm_header(header: bytes) -> dict[int, str]:

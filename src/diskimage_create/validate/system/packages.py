@@ -15,7 +15,7 @@ from diskimage_create.validate.root import ImageRoot
 from diskimage_create.validate.view import ImageView, Unavailable
 
 DPKG_STATUS = "/var/lib/dpkg/status"
-NO_DATABASE = "the image has no package database that can be read here (dpkg, or rpm with SQLite)"
+_NO_DATABASE = "the image has no package database that can be read here (dpkg, or rpm with SQLite)"
 _RPM_DIRECTORIES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 # Formats of rpm's that are not read here: of before 4.16, and of SUSE.
 _OTHER_RPM = {"Packages": "Berkeley DB", "Packages.db": "ndb"}
@@ -78,7 +78,7 @@ def no_database(root: ImageRoot) -> str:
         for name, form in _OTHER_RPM.items():
             if root.is_file(f"{directory}/{name}"):
                 return f"{directory}/{name} is an rpm database of the form {form}; only SQLite is read here"
-    return NO_DATABASE
+    return _NO_DATABASE
 
 
 def _provided_names(field: str) -> list[str]:
