@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from diskimage_create.errors import HostError, InputError, RemoteError
 from diskimage_create.publish import Options, Receipt, Status
 from diskimage_create.publish.directory import parse
 from diskimage_create.publish.source import Source
+from forking import ended, forked
 from s3_server import S3, s3
 
 
@@ -200,19 +201,6 @@ def test_a_file_system_that_renames(tmp_path: Path) -> None:
     assert not [name for name in files if name.startswith(".")]
 
 
-def forked(work: Callable[[], object]) -> int:
-    """Start what a child process does; its identifier."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-            os._exit(0)
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            os._exit(1)
-    return pid
-
-
 def campaign(work: Path, times: int, randomly: random.Random) -> None:
     """Kill publishers at random moments, and publish again."""
     source = publishable.read(work / "new", 9, kilobytes=8000, name="v9.qcow2")
@@ -226,7 +214,7 @@ def campaign(work: Path, times: int, randomly: random.Random) -> None:
         pid = forked(lambda place=place: publish(source, f"{place}/", keep_last=2))  # type: ignore[misc]
         time.sleep(randomly.uniform(0, usual))
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        ended(pid)
         files = content(place)
         assert set(assert_true(files)) <= {"v0.qcow2", "v1.qcow2", "v9.qcow2"}
         assert files.get("v9.qcow2") in (None, source.path.read_bytes())
@@ -249,7 +237,7 @@ def test_several_publish_at_once(tmp_path: Path) -> None:
     place = tmp_path / "images"
     sources = [publishable.read(tmp_path / str(n), n % 3, name=f"v{n % 3}.qcow2") for n in range(6)]
     pids = [forked(lambda source=source: publish(source, f"{place}/")) for source in sources]  # type: ignore[misc]
-    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0] * 6
+    assert [ended(pid) for pid in pids] == [0] * 6
     assert assert_true(content(place)) == ["v0.qcow2", "v1.qcow2", "v2.qcow2"]
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +26,8 @@ from diskimage_create.publish import Options, Receipt, Status
 from diskimage_create.publish.glance import describe, parse
 from diskimage_create.publish.model import Glance as Settings
 from diskimage_create.publish.source import Source
+from diskimage_create.publish.source import beside as source_beside
+from forking import ended, forked
 from glance_server import Glance, glance
 
 pytest.importorskip("openstack", reason="openstacksdk is not installed")
@@ -215,6 +217,18 @@ def test_a_damaged_image_is_uploaded_again(cloud: Glance, tmp_path: Path) -> Non
     assert [image["id"] for image in cloud.images()] == tagged(cloud) == [receipt.reference]
 
 
+@both
+def test_an_image_that_is_not_the_one_of_its_record_leaves_nothing(cloud: Glance, tmp_path: Path) -> None:
+    older = publish(publishable.read(tmp_path)).reference
+    source = publishable.read(tmp_path / "b", 2, kilobytes=3000)
+    with source.path.open("r+b") as file:
+        file.seek(-500_000, os.SEEK_END)
+        file.write(b"\0\0\0\0")
+    with pytest.raises(InputError, match="not the image that its record is of"):
+        publish(source_beside(source))
+    assert [image["id"] for image in cloud.images()] == tagged(cloud) == [older]
+
+
 def test_wrong_credentials(cloud: Glance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = publishable.read(tmp_path)
     for name, value in cloud.clouds(tmp_path / "wrong", token="s3cret").items():
@@ -235,24 +249,6 @@ def test_nobody_answers(cloud: Glance, tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_unknown_cloud(cloud: Glance, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no-such-cloud"):
         publish(publishable.read(tmp_path), glance=Settings(cloud="no-such-cloud"))
-
-
-def forked(work: Callable[[], object]) -> int:
-    """Start what a child process does; its identifier."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-            os._exit(0)
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            os._exit(1)
-    return pid
-
-
-def ended(pid: int) -> int:
-    """How it ended: its status, or the negative number of the signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def killed_after(change: int) -> None:

@@ -21,6 +21,7 @@ from diskimage_create.validate.formats.executables import HEADER_BYTES, parse_el
 from diskimage_create.validate.formats.framing import CutShort, require_end
 from diskimage_create.validate.formats.kernels import missing_bytes
 from diskimage_create.validate.system.grub import core_image_problem, searched_for
+from made_files import pe
 
 # Content that does not compress away: a cut anywhere hits something.
 CONTENT = b"".join(zlib.crc32(number.to_bytes(4)).to_bytes(4) for number in range(20_000)) + bytes(200_000)
@@ -64,18 +65,6 @@ def test_every_cut_of_what_programs_pack_is_found(pack: tuple[str, ...], tmp_pat
 )
 def test_any_bytes_are_whole_or_not(content: bytes, magic: bytes) -> None:
     is_whole(magic + content)
-
-
-def pe(machine: int = 0x8664, *, sections: int = 2, size: int = 4096, signature: int = 0) -> bytes:
-    """The headers of a 64-bit PE file with sections of a size, and a signature behind them."""
-    directories = bytes(4 * 8) + struct.pack("<II", 512 + sections * size if signature else 0, signature) + bytes(88)
-    optional = struct.pack("<H", 0x20B) + bytes(110) + directories
-    table = b"".join(
-        struct.pack("<8sIIIIIIHHI", b".text", size, 0, size, 512 + number * size, 0, 0, 0, 0, 0)
-        for number in range(sections)
-    )
-    header = struct.pack("<HHIIIHH", machine, sections, 0, 0, 0, len(optional), 0)
-    return b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0" + header + optional + table
 
 
 def test_a_pe_file_says_where_it_ends() -> None:

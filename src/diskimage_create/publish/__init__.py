@@ -68,4 +68,5 @@ def _require(source: Source, destinations: Sequence[Destination], options: Optio
     if problems:
         raise InputError(problems)
     if missing:
-        raise missing[0]
+        messages, hints = ({error.message: None for error in missing}, {error.hint or "": None for error in missing})
+        raise HostError("; ".join(messages), "; ".join(filter(None, hints)))

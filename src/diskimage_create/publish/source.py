@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import engines, record
+from diskimage_create.background import begun
 from diskimage_create.errors import InputError, Problem
 from diskimage_create.model import Artifact
 from diskimage_create.provenance.beside import Beside
@@ -68,21 +68,4 @@ def read(image: Path) -> Source:
 def beside(source: Source) -> Source:
     """The same, with its digest worked out from now on by another thread, while something else is done."""
     made = Artifact(source.type, source.path, source.sha256, source.bytes)
-    failed: list[Exception] = []
-
-    def work() -> None:
-        try:
-            record.compare(made)
-        except Exception as error:
-            failed.append(error)
-
-    # Unlike those of an executor, this thread is not waited for when the program ends.
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-
-    def verified() -> None:
-        thread.join()
-        if failed:
-            raise failed[0]
-
-    return replace(source, verified=verified)
+    return replace(source, verified=begun(lambda: record.compare(made)))

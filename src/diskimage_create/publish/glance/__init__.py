@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import ClassVar
 
 from diskimage_create.errors import InputError, RemoteError
 from diskimage_create.publish.glance import describe, publisher, rotation
@@ -44,6 +45,8 @@ class Destination:
     """A name in Glance, which several images can have."""
 
     name: str
+    verifies: ClassVar[bool] = True
+    """The image is sent while its digest is worked out; Glance does not get the end of it before that is done."""
 
     def __str__(self) -> str:
         return f"glance:{self.name}"
@@ -145,8 +148,9 @@ class _Publishing:
     def _is_intact(self, image: Image) -> bool:
         """Whether Glance has what we have.
 
-        :raises RemoteError: it was damaged on its way: it says that it is this image, and is not
+        :raises InputError: what we have is not the image of the record
         """
+        self.source.verified()
         if digest(self.source.path, image["os_hash_algo"]) == image["os_hash_value"]:
             return True
         self.options.say(f"Glance: the image {image['id']} is not what it says it is: it is uploaded again")
@@ -162,7 +166,12 @@ class _Publishing:
         image = self.service.create({**attributes, **who})
         try:
             size = self.source.bytes
-            upload = Upload(self.source.path, size, lambda sent: self.options.progress(self.what, sent, size))
+            upload = Upload(
+                self.source.path,
+                size,
+                lambda sent: self.options.progress(self.what, sent, size),
+                self.source.verified,
+            )
             self.service.send(image, upload)
             image = self.service.wait(image)
             self._verify(image, upload.digest)

@@ -25,6 +25,9 @@ _TASK = "os_glance_import_task"
 _PATCH = "application/openstack-images-v2.1-json-patch"
 #: States of an image whose content is not there yet
 UNFINISHED = frozenset({"queued", "saving", "uploading", "importing"})
+#: Each pause before Glance is asked again is so much longer than the last: what is waited in vain is a quarter at most
+_SLOWER = 1.25
+_LONGEST_PAUSE_SECONDS = 5.0
 _PATIENCE_SECONDS = 3600.0
 #: Errors of a server that may be over soon, and how long to wait for that
 _PASSING = frozenset({500, 502, 503, 504})
@@ -172,7 +175,7 @@ class Service:
             if failed or found["status"] not in {*UNFINISHED, "active"}:
                 raise RemoteError(f"Glance could not import the image: {self._why(found)}")
             pause(seconds)
-            seconds = min(2 * seconds, 5.0)
+            seconds = min(_SLOWER * seconds, _LONGEST_PAUSE_SECONDS)
         raise RemoteError(f"the image is not active after an hour, but {found['status']}")
 
     def _why(self, image: Image) -> str:
