@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -42,9 +42,11 @@ from diskimage_create.model import (
     Report,
     Suite,
 )
-from diskimage_create.progress import Display, Tracker, load_history, save_history
+from diskimage_create.packagecache import own_archives
+from diskimage_create.progress import Display, Tracker, history_of, load_history, save_history
 from diskimage_create.references import go_name
 from diskimage_create.store import Entry, Store, link, reuse, stages
+from diskimage_create.store.turns import Turns
 from diskimage_create.validate import suites
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.system.inventory import package_versions
@@ -83,6 +85,8 @@ class _Job:
     display: Display
     say: Callable[[str], None]
     """Tells the user something"""
+    turns: Turns
+    """The stages that nobody else makes meanwhile"""
 
     @property
     def work_parent(self) -> Path:
@@ -115,10 +119,12 @@ def build(
     plan = plan if options.offline else resolve_snapshot(plan)
     store = Store(plan.spec.cache_dir)
     store.create()
-    job = _Job(plan, host, options, _needs(plan, options), store, display, say)
     with ExitStack() as stack:
+        job = _Job(plan, host, options, _needs(plan, options), store, display, say, Turns(store, stack, say))
         wait = partial(say, "another build makes this image: waiting for it")
         stack.enter_context(store.building(job.needs.fingerprint, wait))
+        if options.keep and not options.refresh and not options.offline:
+            job.turns.take(job.needs.identities, job.needs.reusable)
         stored = _stored(job, stack)
         results = _reuse(job, stored) if stored and stored.step == IMAGE else _make(job, stored)
     return [result.artifact for result in results]
@@ -224,20 +230,20 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
     _refuse_half_a_snapshot(job)
     requirements.require(plan, job.host, job.work_parent)
     job = replace(job, needs=job.needs.resumed_from(stage))
-    history = spec.cache_dir / "timings" / f"{spec.profile}-{spec.os}-{spec.release}-{spec.arch}.json"
+    history = history_of(spec)
     tracker = Tracker(job.display, load_history(history), stages.finished_phases(stage.step) if stage else ())
     expected = _expectation(plan, job.host)
     with _doubting(stage), ExitStack() as stack:
         # From here on the log of what was built before is lost.
         log = stack.enter_context(builds.build_log(spec))
         work = stack.enter_context(workspace(job.work_parent))
-        with _saving(job, stage, work) as (listen, variables):
-            raw = builds.run_build(plan, work, tracker, log, variables, listen)
+        with _saving(job, stage, work) as (listen, variables), _own_packages(plan) as packages:
+            raw = builds.run_build(plan, work, tracker, log, {**variables, **packages}, listen)
         view = stack.enter_context(open_image(raw, workspace=work.path))
         check, keep_failed = job.options.validate, job.options.keep_failed
         prove = partial(_prove_finished, job) if job.options.prove else None
         finished = finish(view, plan, work, expected, tracker, check=check, keep_failed=keep_failed, prove=prove)
-        packages, tools = package_versions(view), _tool_versions()
+        installed, tools = package_versions(view), _tool_versions()
         artifacts = [_measured(image, job, started) for image in finished]
         total = PhaseTiming("total", "", time.monotonic() - clock)
         results = [
@@ -251,7 +257,7 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
                     proof=image.proof,
                     remote=job.needs.remote,
                     resumed_from=stage.step if stage else None,
-                    packages=packages,
+                    packages=installed,
                     timings=[*tracker.timings, total],
                     expectation=validate.to_json(expected),
                     element_checks=suites.digest(expected.suites) if check else None,
@@ -267,6 +273,13 @@ def _make(job: _Job, stage: Entry | None) -> list[_Result]:
     if stage is None:
         save_history(history, tracker.timings)
     return results
+
+
+def _own_packages(plan: BuildPlan) -> AbstractContextManager[Mapping[str, str]]:
+    """Packages that other builds may use at the same time, where the image is made of Debian's."""
+    if "dpkg" in {element.name for element in plan.resolved}:
+        return own_archives(plan.spec.cache_dir, plan.spec.distribution)
+    return nullcontext({})
 
 
 def _prove_finished(job: _Job, finished: Sequence[Finished]) -> Report:
@@ -312,7 +325,7 @@ def _saving(job: _Job, stage: Entry | None, work: Workspace) -> Iterator[tuple[C
         variables = stages.resumed(job.plan, stage.path, stage.step, work.path / "elements")
     if job.options.offline:
         variables |= {"DIB_OFFLINE": "1", "UV_OFFLINE": "1"}
-    saver = stages.Saver(job.store, job.needs, work.path / "stages", partial(is_current, job.plan))
+    saver = stages.Saver(job.store, job.needs, work.path / "stages", partial(is_current, job.plan), job.turns.over)
     try:
         if job.options.keep:
             variables |= saver.want(stage.step if stage else None, job.plan.resolved)

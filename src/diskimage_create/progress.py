@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from diskimage_create.model import PhaseTiming
+from diskimage_create.model import ImageSpec, PhaseTiming
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -269,6 +269,16 @@ class Tracker:
         spent = sum(timing.seconds for timing in self.timings)
         to_come = sum(seconds for phase, seconds in _TYPICAL.items() if phase not in begun | self._skipped)
         return spent + to_come
+
+
+def history_of(spec: ImageSpec) -> Path:
+    """Where the times of builds of this kind are kept."""
+    return spec.cache_dir / "timings" / f"{spec.profile}-{spec.os}-{spec.release}-{spec.arch}.json"
+
+
+def expected_seconds(spec: ImageSpec) -> float:
+    """Of a build from the beginning."""
+    return sum(load_history(history_of(spec)).values()) or sum(_TYPICAL.values())
 
 
 def load_history(path: Path) -> dict[str, float]:

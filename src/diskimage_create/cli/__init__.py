@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from types import FrameType, MappingProxyType
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any
 
 import click
 from click_default_group import DefaultGroup
 
 from diskimage_create.errors import DiskImageError, Interrupted, Problem, Problems
+from diskimage_create.signals import stop_on_signals as stop_on_signals
 
 #: Command -> what ``--help`` says of it; its module and function have its name
 COMMANDS = MappingProxyType(
@@ -159,22 +159,6 @@ def _open_standard_streams() -> None:
         # File names and variables may be any bytes.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def stop_on_signals(outcome: str = "everything is unmounted and removed") -> None:
-    """The first signal ends the work through its clean-up; further ones do not disturb that.
-
-    :param outcome: what is so then, for the user
-    """
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def interrupt(signum: int, _frame: FrameType | None) -> NoReturn:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(f"interrupted by {signal.Signals(signum).name}: {outcome}")
-
-    for each in signals:
-        signal.signal(each, interrupt)
 
 
 def report_error(error: BaseException) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ import click
 
 from diskimage_create.cli import CONTEXT, options, report_error, report_option, stop_on_signals, version_option
 from diskimage_create.cli.signing import sign_option, signer
-from diskimage_create.errors import DiskImageError, InputError, Interrupted, Problem
+from diskimage_create.errors import DiskImageError, InputError, Problem
 
 if TYPE_CHECKING:
+    from diskimage_create.farm import Outcome
     from diskimage_create.model import Artifact, BuildPlan
     from diskimage_create.pipeline import BuildOptions
     from diskimage_create.provenance.signing import Signer
@@ -35,6 +37,17 @@ if TYPE_CHECKING:
 @click.option("--max-age", metavar="AGE", default="24h", help="How long to trust what cannot be known.  [24h]")
 @click.option("--why", is_flag=True, help="Say all that differs from what is stored.")
 @click.option("--keep-failed", is_flag=True, help="Keep a rejected image as X.failed.")
+@click.option(
+    *("-j", "--jobs"),
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of several images, build so many at once.  [by cores and memory]",
+)
+@click.option(
+    "--keep-going/--no-keep-going",
+    default=True,
+    help="Of several images, build the others when one has failed.  [--keep-going]",
+)
 @report_option
 @click.pass_context
 def build(
@@ -42,6 +55,8 @@ def build(
     /,
     no_validate: bool,
     keep_failed: bool,
+    jobs: int | None,
+    keep_going: bool,
     attest: bool,
     sign: str | None,
     prove: bool,
@@ -93,7 +108,10 @@ def build(
     stop_on_signals()
     keep = [path for plan in plans for path in reports.made_by(plan.spec)]
     with reports.collected(report, keep) as subjects:
-        return _build_all(zip(requests, plans, strict=True), how, after, report, subjects)
+        then = _Then(after, report, subjects)
+        if len(requests) == 1:
+            return _build_one(requests[0], plans[0], how, then)
+        return _build_all(requests, plans, how, then, at_once=jobs, keep_going=keep_going)
 
 
 def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
@@ -113,59 +131,91 @@ def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
         raise InputError(problems)
 
 
-def _build_all(
-    jobs: Iterable[tuple[Request, BuildPlan]],
-    how: BuildOptions,
-    after: Callable[[list[Artifact]], None] | None,
-    report: Sequence[Path],
-    subjects: list[Subject],
-) -> int:
-    """Build one image after the other; returns the exit code of the first that could not be built.
+@dataclass(frozen=True)
+class _Then:
+    """What is done with finished images, and with those that could not be."""
 
-    :param after: what is done with the finished ones
-    :param report: reports that will be written
-    :param subjects: gets what they say of each image
-    """
-    from diskimage_create import reports
-    from diskimage_create.prepare import prepare
+    after: Callable[[Sequence[Artifact]], None] | None
+    report: Sequence[Path]
+    """Reports that will be written"""
+    subjects: list[Subject]
+    """What they say of each image"""
 
-    status = 0
-    for number, (request, plan) in enumerate(jobs):
-        if request.places:
-            click.echo(f"image {plan.spec.output.name}", err=True)
-        try:
-            if number:  # the images before it took their time, and it may be made of one of them
-                plan = prepare(request, to_build=True)
-            artifacts = _build_one(request, plan, how)
-            if after:
-                after(artifacts)
-        except DiskImageError as error:
-            if isinstance(error, Interrupted):
-                raise
-            subjects.append(reports.of_failure(plan.spec, error))
-            # What another image is made of may be all right.
-            if not request.places:
-                raise
-            code = report_error(error)
-            status = status or code
-            continue
+    def made(self, artifacts: Sequence[Artifact]) -> None:
+        """Images have their names."""
+        from diskimage_create import reports
+
+        if self.after:
+            self.after(artifacts)
         for artifact in artifacts:
             click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
             click.echo(artifact.path)
-        if report:
-            subjects += reports.of_build(artifacts, content=reports.show_content(report))
-    return status
+        if self.report:
+            self.subjects.extend(reports.of_build(artifacts, content=reports.show_content(self.report)))
 
 
-def _build_one(request: Request, plan: BuildPlan, how: BuildOptions) -> list[Artifact]:
-    from diskimage_create import pipeline, progress
+def _build_one(request: Request, plan: BuildPlan, how: BuildOptions, then: _Then) -> int:
+    """Build in this process.
 
-    with progress.display() as display:
-        options = replace(how, validate=how.validate and request.validate)
-        return pipeline.build(plan, request.host, display, options, partial(click.echo, err=True))
+    :raises DiskImageError: it could not be built, or was rejected
+    """
+    from diskimage_create import pipeline, progress, reports
+
+    how = replace(how, validate=how.validate and request.validate)
+    try:
+        with progress.display() as display:
+            artifacts = pipeline.build(plan, request.host, display, how, partial(click.echo, err=True))
+        then.made(artifacts)
+    except DiskImageError as error:
+        then.subjects.append(reports.of_failure(plan.spec, error))
+        raise
+    return 0
 
 
-def _attest(artifacts: Iterable[Artifact], signer: Signer | None) -> None:
+def _build_all(
+    requests: Sequence[Request],
+    plans: Sequence[BuildPlan],
+    how: BuildOptions,
+    then: _Then,
+    *,
+    at_once: int | None,
+    keep_going: bool,
+) -> int:
+    """Build many images, some of them at the same time; returns the highest exit code."""
+    from diskimage_create.farm import Job, display, order, pool
+
+    jobs = [Job(request, plan) for request, plan in zip(requests, plans, strict=True)]
+    started, outcomes = time.monotonic(), []
+    number, why_no_more = order.most_at_once(jobs, at_once)
+    if why_no_more:
+        click.echo(f"note: {why_no_more}", err=True)
+    with display.display(jobs) as shown:
+        for outcome in pool.build_all(jobs, how, number, shown.told, keep_going=keep_going):
+            outcome = _finished(outcome, then)
+            shown.ended(outcome)
+            outcomes.append(outcome)
+    if outcomes:
+        click.echo(display.summary(outcomes, time.monotonic() - started), err=True)
+    return max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
+
+
+def _finished(outcome: Outcome, then: _Then) -> Outcome:
+    """Do with an image of many what is to be done with it."""
+    from diskimage_create import reports
+
+    spec = outcome.job.plan.spec
+    try:
+        if outcome.error:
+            raise outcome.error
+        then.made(outcome.artifacts)
+        return outcome
+    except DiskImageError as error:
+        report_error(error)
+        then.subjects.append(reports.of_failure(spec, error, outcome.seen))
+        return replace(outcome, error=error)
+
+
+def _attest(artifacts: Sequence[Artifact], signer: Signer | None) -> None:
     """Write what can be said of images beside them; one in a daemon has no files beside it."""
     from diskimage_create import provenance
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from diskimage_create import files
 from diskimage_create.errors import DiskImageError, InputError, Problem
 from diskimage_create.model import ImageSpec
-from diskimage_create.reports.subject import Subject, of_boot, of_build, of_failure, of_validation
+from diskimage_create.reports.subject import Subject, of_boot, of_build, of_failure, of_validation, seen_of
 
 __all__ = [
     "Subject",
@@ -25,6 +25,7 @@ __all__ = [
     "of_failure",
     "of_validation",
     "refuse",
+    "seen_of",
     "show_content",
 ]
 

@@ -94,16 +94,26 @@ def of_build(artifacts: Sequence[Artifact], *, content: bool) -> list[Subject]:
     return subjects
 
 
-def of_failure(spec: ImageSpec, error: DiskImageError) -> Subject:
-    """An image that was not built, or was rejected."""
+def of_failure(spec: ImageSpec, error: DiskImageError, seen: Document | None = None) -> Subject:
+    """An image that was not built, or was rejected.
+
+    :param seen: what :func:`seen_of` told of the error in another process
+    """
+    more = seen_of(error) if seen is None else {**seen, "console": tuple(seen.get("console", ()))}
+    return Subject(spec.path_of(spec.types[0]), failure=error.message, **more)
+
+
+def seen_of(error: DiskImageError) -> dict[str, Any]:
+    """What was looked at before an image was rejected, as a :class:`Subject` has it; it can be written as JSON."""
     from diskimage_create.boot.report import BootReport  # slow to import, and validate needs nothing of it
 
-    image, found = spec.path_of(spec.types[0]), error.reports if isinstance(error, ImageRejected) else ()
+    found = error.reports if isinstance(error, ImageRejected) else ()
     boot = next((report for report in found if isinstance(report, BootReport)), None)
-    validation = next((report.as_json() for report in found if not isinstance(report, BootReport)), None)
-    console = _console(boot) if boot else ()
-    booted = boot.as_json() if boot else None
-    return Subject(image, validation, booted, failure=error.message, console=console)
+    return {
+        "validation": next((report.as_json() for report in found if not isinstance(report, BootReport)), None),
+        "boot": boot.as_json() if boot else None,
+        "console": _console(boot) if boot else (),
+    }
 
 
 def counts(checks: Iterable[Mapping[str, Any]]) -> dict[str, int]:

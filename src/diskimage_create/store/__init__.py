@@ -134,9 +134,9 @@ class Store:
 
     @contextmanager
     def building(self, identity: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Only one at a time builds an image; the others wait, and then find it.
+        """Only one at a time makes what has this identity, an image or a stage; the others wait, and then find it.
 
-        :param waiting: called when another one is building
+        :param waiting: called when another one is making it
         """
         path = self.path / "locks" / identity.removeprefix("sha256:")
         lock, how = None, fcntl.LOCK_EX | fcntl.LOCK_NB

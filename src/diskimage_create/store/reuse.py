@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,7 +35,12 @@ class Needs:
     @property
     def fingerprint(self) -> str:
         """The identity of the image."""
-        return identities(merged(self.local, self.remote))[IMAGE]
+        return self.identities[IMAGE]
+
+    @property
+    def identities(self) -> Mapping[str, str]:
+        """Step -> its identity."""
+        return identities(merged(self.local, self.remote))
 
     def resumed_from(self, stage: Entry | None) -> Needs:
         """The needs of a build that begins with a stage: what is in that is as old as it was there."""

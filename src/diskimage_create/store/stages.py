@@ -240,14 +240,23 @@ class Saver:
     The hooks write into named pipes: nothing of a stage lies anywhere but compressed, in the store.
     """
 
-    def __init__(self, store: Store, needs: Needs, directory: Path, is_current: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        needs: Needs,
+        directory: Path,
+        is_current: Callable[[], bool],
+        told: Callable[[str], None] = lambda stage: None,
+    ) -> None:
         """Prepare to save stages.
 
         :param needs: what they depend on
         :param directory: where the build finds the pipes
         :param is_current: whether all of that is still what it was
+        :param told: called with each stage that is saved, or will not be; by any thread
         """
         self.problems: list[str] = []
+        self._told = told
         self._is_current = is_current
         self._store = store
         self._needs = needs
@@ -302,6 +311,8 @@ class Saver:
         except (OSError, DiskImageError) as error:
             self.problems.append(f"the stage after {stage}.d is not kept: {error}")
             _drain(pipes)
+        finally:
+            self._told(stage)
 
     def _fill(self, stage: str, pipes: Iterator[Path], directory: Path) -> None:
         said = self._said[stage]

@@ -1,0 +1,65 @@
+"""The process that builds one of many images: ``python -m diskimage_create.farm.child JOB.json``.
+
+Each line that it prints is an event, as JSON. The last one says what became of the job.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from diskimage_create.errors import DiskImageError
+from diskimage_create.farm import jobs
+from diskimage_create.signals import stop_on_signals
+
+#: Seconds between two events that say no more than that time passes
+_TICK_SECONDS = 1.0
+
+
+def main() -> int:
+    """Build the image of the job in a file."""
+    from diskimage_create import pipeline
+    from diskimage_create.prepare import prepare
+
+    stop_on_signals()
+    try:
+        request, options = jobs.from_json(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+        plan = prepare(request, to_build=True)
+        artifacts = pipeline.build(plan, request.host, _Told(), options, lambda text: _tell("say", text=text))
+    except DiskImageError as error:
+        _tell("failed", **jobs.error_as_json(error))
+        return error.exit_code
+    except OSError as error:
+        _tell("failed", **jobs.error_as_json(jobs.Failed(4, [jobs.of_system(error)])))
+        return 4
+    _tell("done", artifacts=jobs.made_as_json(artifacts))
+    return 0
+
+
+class _Told:
+    """A display that tells what it is shown."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def step(self, name: str, done: float, expected: float) -> None:
+        """A step begins."""
+        self._told = time.monotonic()
+        _tell("step", name=name, done=done, expected=expected)
+
+    def tick(self, done: float, expected: float) -> None:
+        """Time passes."""
+        if time.monotonic() - self._told > _TICK_SECONDS:
+            self._told = time.monotonic()
+            _tell("tick", done=done, expected=expected)
+
+
+def _tell(event: str, **more: Any) -> None:
+    print(json.dumps({"event": event, **more}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
