@@ -64,6 +64,7 @@ def build(
       diskimage-create -i debian
       diskimage-create -i debian -d bookworm -s 3 -t qcow2,tar -o /srv/images/amphora
       diskimage-create --config images.yaml --config site.yaml --output-directory /srv/images
+      diskimage-create --matrix os=debian,ubuntu release=trixie,noble arch=amd64,arm64
     """
     from diskimage_create import pipeline, reports
     from diskimage_create.prepare import prepare_all
