@@ -165,13 +165,7 @@ def _output(reader: Reader, profile: Profile, types: Sequence[str], suffix: str)
     where = reader.where("output")
     if directory := reader.options.get("output_directory"):
         text, where = os.path.join(directory, text), reader.where("output_directory")
-    path = reader.path(text)
-    # "-o x.qcow2 -t qcow2" and "-o x -t qcow2" mean the same.
-    for name in types:
-        extension = EXTENSIONS.get(name)
-        if extension and path.name.endswith(extension) and path.name != extension:
-            path = path.with_name(path.name.removesuffix(extension))
-            break
+    path = _without_extension(reader.path(text), types)
     is_directory = not path.name or text.endswith("/") or os.path.isdir(path)
     if suffix and not is_directory:
         path = path.with_name(f"{path.name}{suffix}")
@@ -190,6 +184,15 @@ def _output(reader: Reader, profile: Profile, types: Sequence[str], suffix: str)
         reader.problem(
             f"{path.name!r} has characters that an image name cannot have", where, "letters, digits and ._+:@-"
         )
+    return path
+
+
+def _without_extension(path: Path, types: Sequence[str]) -> Path:
+    """``-o x.qcow2 -t qcow2`` and ``-o x -t qcow2`` mean the same."""
+    for name in types:
+        extension = EXTENSIONS.get(name)
+        if extension and path.name.endswith(extension) and path.name != extension:
+            return path.with_name(path.name.removesuffix(extension))
     return path
 
 

@@ -133,9 +133,9 @@ def _possible(asked: Iterable[Request], distribution: Callable[[Request], str | 
     """Those whose distributions have their releases; what the others are, for the user."""
     kept, left_out = [], []
     for request in asked:
-        release = request.options.get("release") or request.environ.get("DIB_RELEASE")
+        release = str(request.options.get("release") or request.environ.get("DIB_RELEASE", ""))
         actual = distribution(request)
-        if release in RELEASES and actual is not None and RELEASES[release][0] != actual:
+        if actual is not None and RELEASES.get(release, (actual,))[0] != actual:
             left_out.append(f"{request.options.get('os') or actual} {release}")
         else:
             kept.append(request)
