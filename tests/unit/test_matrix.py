@@ -138,6 +138,11 @@ def test_a_matrix_of_nothing_is_refused() -> None:
     ]
 
 
+def test_nothing_is_left_out_for_a_mistyped_word() -> None:
+    assert refusals("oss=debian release=trixie") == ["unknown axis 'oss' (--matrix)"]
+    assert refusals("os=debain release=trixie") == ["unknown os 'debain' (--matrix os=debain)"]
+
+
 def test_a_profile_of_the_users_own_says_what_its_systems_are(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "title: mine\ndefault_os: deb\nelements: [{names: [vm, debian-minimal]}]\n"
@@ -181,6 +186,7 @@ def test_where_images_go(tmp_path: Path) -> None:
         found, _, _ = expand("size=3,4", options, cwd=tmp_path)
         assert [config.read(each).output for each in found] == [tmp_path / "d/x-3", tmp_path / "d/x-4"]
     assert refusals("size=3,4", {"output": "d"}, cwd=tmp_path) == ["d is a directory (--output)"]
+    assert refusals("size=3,4", {"output": "/"}) == ["/ is a directory (--output)"]
     assert refusals("size=3,4", {"output_directory": "e"}, cwd=tmp_path) == [
         f"directory {tmp_path}/e does not exist (--output-directory)"
     ]
