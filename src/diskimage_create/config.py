@@ -41,7 +41,7 @@ def read(request: Request) -> ImageSpec:
     arch = _arch(reader, os_entry)
     size = _size(reader, profile, os_entry)
     types = _types(reader, profile)
-    output = _output(reader, profile, types)
+    output = _output(reader, profile, types, request.suffix)
     _check_names_are_free(reader, output, types)
     facts = _facts(reader, profile, os_entry, arch)
     environment = _environment(reader, profile, os_entry, facts)
@@ -91,6 +91,13 @@ def read(request: Request) -> ImageSpec:
         skip_base=bool(reader.options.get("skip_base")),
         qemu_img_options=reader.options.get("qemu_img_options"),
     )
+
+
+def distribution(request: Request) -> str | None:
+    """The distribution of an image; None where something is wrong with what says it."""
+    reader = Reader(request)
+    os_entry = _operating_system(reader, request.kind or _profile(reader))
+    return None if reader.problems else str(os_entry["distribution"])
 
 
 def _profile(reader: Reader) -> Profile:
@@ -153,17 +160,16 @@ def _types(reader: Reader, profile: Profile) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for name in types for part in (RAMDISK if name == "ramdisk" else (name,))))
 
 
-def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path:
+def _output(reader: Reader, profile: Profile, types: Sequence[str], suffix: str) -> Path:
     text = str(reader.value("output", default=profile.output))
-    path = reader.path(text)
     where = reader.where("output")
-    # "-o x.qcow2 -t qcow2" and "-o x -t qcow2" mean the same.
-    for name in types:
-        extension = EXTENSIONS.get(name)
-        if extension and path.name.endswith(extension) and path.name != extension:
-            path = path.with_name(path.name.removesuffix(extension))
-            break
-    if not path.name or text.endswith("/") or os.path.isdir(path):
+    if directory := reader.options.get("output_directory"):
+        text, where = os.path.join(directory, text), reader.where("output_directory")
+    path = _without_extension(reader.path(text), types)
+    is_directory = not path.name or text.endswith("/") or os.path.isdir(path)
+    if suffix and not is_directory:
+        path = path.with_name(f"{path.name}{suffix}")
+    if is_directory or os.path.isdir(path):
         reader.problem(f"{text} is a directory", where, "name a file in it")
     elif os.path.exists(path) and not os.path.isfile(path):
         reader.problem(f"{text} is a device or a pipe", where, "name a file")
@@ -178,6 +184,15 @@ def _output(reader: Reader, profile: Profile, types: Sequence[str]) -> Path:
         reader.problem(
             f"{path.name!r} has characters that an image name cannot have", where, "letters, digits and ._+:@-"
         )
+    return path
+
+
+def _without_extension(path: Path, types: Sequence[str]) -> Path:
+    """``-o x.qcow2 -t qcow2`` and ``-o x -t qcow2`` mean the same."""
+    for name in types:
+        extension = EXTENSIONS.get(name)
+        if extension and path.name.endswith(extension) and path.name != extension:
+            return path.with_name(path.name.removesuffix(extension))
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,16 +62,17 @@ def prepare_all(
     :param problems: what is wrong with what else the user said, to be reported together with the rest
     :raises InputError: with every problem of every request
     """
-    checked, found = [], []
+    checked: list[_Checked] = []
+    found: list[tuple[Request, Problem]] = []
     with same_answers():
         for request in requests:
             try:
                 checked.append(_check(request, to_build=to_build))
             except InputError as error:
-                found += [_placed(problem, request) for problem in error.problems]
-    found += [*problems, *_same_outputs(each.spec for each in checked)]
-    if found:
-        raise InputError(list(dict.fromkeys(found)))
+                found += [(request, problem) for problem in error.problems]
+    wrong = [*_placed(found, requests), *problems, *_same_outputs(checked)]
+    if wrong:
+        raise InputError(list(dict.fromkeys(wrong)))
     return [_plan(each, to_build=to_build) for each in checked]
 
 
@@ -84,7 +85,17 @@ def _plan(checked: _Checked, *, to_build: bool) -> BuildPlan:
     return plans.make_plan(spec, host, resolved, checked.search_path, files, checked.layout, key)
 
 
-def _placed(problem: Problem, request: Request) -> Problem:
+def _placed(found: Sequence[tuple[Request, Problem]], requests: Sequence[Request]) -> list[Problem]:
+    """Problems of images say which of several images they are of."""
+    if found and all(request.combination for request in requests):
+        from diskimage_create import matrix
+
+        of_images = [(request.combination, problem) for request, problem in found]
+        return matrix.placed(of_images, [request.combination for request in requests])
+    return [_at_its_line(problem, request) for request, problem in found]
+
+
+def _at_its_line(problem: Problem, request: Request) -> Problem:
     """A problem of an image of a configuration file says which line it comes from."""
     place = request.places.get("")
     if place is None or problem.where in request.places.values():
@@ -94,9 +105,12 @@ def _placed(problem: Problem, request: Request) -> Problem:
     return replace(problem, where=f"{place}: {problem.where}" if problem.where else place)
 
 
-def _same_outputs(specs: Iterable[ImageSpec]) -> list[Problem]:
-    names = Counter(spec.output for spec in specs)
-    return [Problem(f"{count} images would be {path}", "--config") for path, count in names.items() if count > 1]
+def _same_outputs(checked: Sequence[_Checked]) -> list[Problem]:
+    names = Counter(each.spec.output for each in checked)
+    where, hint = "--config", None
+    if any(each.request.combination for each in checked):
+        where, hint = "--matrix", "build them one after the other, each with -o"
+    return [Problem(f"{count} images would be {path}", where, hint) for path, count in names.items() if count > 1]
 
 
 def _check(request: Request, *, to_build: bool) -> _Checked:

@@ -35,6 +35,10 @@ class Request:
     """The call of disk-image-create that a configuration file asks for; its image is made by another one"""
     validate: bool = True
     """Whether the finished image is to be checked"""
+    combination: Mapping[str, str] = field(default_factory=dict)
+    """Of an image of a matrix: option -> its value, which ``options`` hold too"""
+    suffix: str = ""
+    """What tells the names of such images apart: behind the output's name"""
 
 
 def _current_directory() -> Path:

@@ -22,6 +22,7 @@ HEAVY = (
     "diskimage_create.validate",
     "diskimage_builder",
     "diskimage_create.pipeline",
+    "diskimage_create.matrix",
     "asyncio",
     "requests",
     "pkg_resources",

@@ -79,6 +79,7 @@ def build(
       diskimage-create -i debian
       diskimage-create -i debian -d bookworm -s 3 -t qcow2,tar -o /srv/images/amphora
       diskimage-create --config images.yaml --config site.yaml --output-directory /srv/images
+      diskimage-create --matrix os=debian,ubuntu release=trixie,noble arch=amd64,arm64
     """
     from diskimage_create import pipeline, reports
     from diskimage_create.prepare import prepare_all
@@ -210,6 +211,7 @@ def _finished(outcome: Outcome, then: _Then) -> Outcome:
         then.made(outcome.artifacts)
         return outcome
     except DiskImageError as error:
+        click.echo(f"image {outcome.job.name}", err=True)
         report_error(error)
         then.subjects.append(reports.of_failure(spec, error, outcome.seen))
         return replace(outcome, error=error)

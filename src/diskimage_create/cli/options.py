@@ -73,10 +73,16 @@ _OPTIONS = (
 _FILE_OPTIONS = (
     click.option("--config", multiple=True, metavar="FILE", help="Images of a file; can be repeated."),
     click.option("--image", multiple=True, metavar="NAME", help="Of --config: this image; can be repeated."),
-    click.option("--output-directory", metavar="DIR", help="Of --config: where the images go.  [.]"),
+    click.option(
+        "--matrix",
+        multiple=True,
+        metavar="AXIS=VALUE,... ...",
+        help="An image for every combination, e.g. os=debian,ubuntu arch=amd64,arm64.",
+    ),
+    click.option("--output-directory", metavar="DIR", help="Of --config and --matrix: where the images go.  [.]"),
     click.option("--skip/--no-skip", default=None, help="Of --config: leave images alone that exist.  [--no-skip]"),
 )
-_NAMES_OF_FILE_OPTIONS = ("config", "image", "output_directory", "skip")
+_NAMES_OF_FILE_OPTIONS = ("config", "image", "matrix", "output_directory", "skip")
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -111,18 +117,41 @@ def image_options(function: Function) -> Function:
 
 
 def requests(ctx: click.Context, options: dict[str, Any], problems: list[Problem]) -> list[Request]:
-    """What the user asked for: one image, or those of configuration files.
+    """What the user asked for: one image, those of configuration files, or those of a matrix.
 
     :param problems: gets what is wrong with the options
     :raises InputError: with the problems of the files
     """
-    config, images, directory, skip = (options.pop(name) for name in _NAMES_OF_FILE_OPTIONS)
+    config, images, matrix, directory, skip = (options.pop(name) for name in _NAMES_OF_FILE_OPTIONS)
+    words = (*matrix, *(options.pop("unexpected") if matrix else ()))
+    if config and matrix:
+        what, hint = "configuration files have their own images", "leave out either --matrix or --config"
+        problems.append(Problem(what, where(ctx, "matrix"), hint))
     if config:
         return _of_files(ctx, _request(ctx, options), config, images, directory or ".", bool(skip), problems)
-    for name, value in (("image", images), ("output_directory", directory), ("skip", skip)):
+    for name, value in (("image", images), ("skip", skip)):
         if value not in (None, ()):
             problems.append(Problem("it says nothing without --config", where(ctx, name), "name a file with --config"))
+    if matrix:
+        return _of_matrix(_request(ctx, {**options, "output_directory": directory}), words, ctx, problems)
+    if directory is not None:
+        what = "it says nothing without --config or --matrix"
+        problems.append(Problem(what, where(ctx, "output_directory"), "say it with -o, e.g. -o DIR/NAME"))
     return [_request(ctx, options)]
+
+
+def _of_matrix(
+    command_line: Request, words: Sequence[str], ctx: click.Context, problems: list[Problem]
+) -> list[Request]:
+    from diskimage_create import matrix
+    from diskimage_create.config import distribution
+    from diskimage_create.once import same_answers
+
+    with same_answers():
+        found, note = matrix.expand(command_line, words, where(ctx, "matrix"), distribution, problems)
+    if note and found:
+        click.echo(f"note: {note}", err=True)
+    return found
 
 
 def _of_files(

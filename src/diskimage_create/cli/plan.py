@@ -31,11 +31,12 @@ def plan(ctx: click.Context, /, why: bool, output_format: str, **image: Any) -> 
     Examples:
       diskimage-create plan -i debian -s 3 --format json
       diskimage-create plan --config images.yaml --image overcloud-full
+      diskimage-create plan --matrix os=debian,ubuntu arch=amd64,arm64
     """
     from diskimage_create.prepare import prepare_all
 
     problems: list[Problem] = []
-    several = bool(image["config"])
+    several = bool(image["config"] or image["matrix"])
     requests = options.requests(ctx, image, problems)
     plans = prepare_all(requests, problems=problems)
     if output_format == "json":
