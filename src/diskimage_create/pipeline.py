@@ -45,7 +45,7 @@ from diskimage_create.model import (
 from diskimage_create.packagecache import own_archives
 from diskimage_create.progress import Display, Tracker, history_of, load_history, save_history
 from diskimage_create.references import go_name
-from diskimage_create.store import Entry, Store, link, reuse, stages
+from diskimage_create.store import Entry, Store, link, reuse, sharing, stages
 from diskimage_create.store.turns import Turns
 from diskimage_create.validate import suites
 from diskimage_create.validate.image import open_image
@@ -71,6 +71,8 @@ class BuildOptions:
     """Say all that differs from what is stored, not the first of it"""
     prove: bool = False
     """Boot the image before it gets its name"""
+    shared: str | None = None
+    """URL where other machines find what is stored, and we find what they have stored"""
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,13 @@ def build(
         wait = partial(say, "another build makes this image: waiting for it")
         stack.enter_context(store.building(job.needs.fingerprint, wait))
         if options.keep and not options.refresh and not options.offline:
+            if options.shared:
+                sharing.fetch(store, options.shared, job.needs)
             job.turns.take(job.needs.identities, job.needs.reusable)
         stored = _stored(job, stack)
         results = _reuse(job, stored) if stored and stored.step == IMAGE else _make(job, stored)
+        if options.keep and options.shared:
+            sharing.offer(store, options.shared, job.needs)
     return [result.artifact for result in results]
 
 

@@ -194,6 +194,10 @@ class Children:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop all that run, and let none begin any more; any thread may."""
         with self._lock:
             self._stopped.set()
             running = list(self._running)

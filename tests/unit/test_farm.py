@@ -101,7 +101,7 @@ def test_no_more_at_once_than_there_is_room_for(
         MANY.append(job(tmp_path_factory.mktemp("many"), "a"))
         many = MANY * images
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(order, "_available_bytes", lambda: gib * 2**30)
+        patch.setattr(order, "available_bytes", lambda: gib * 2**30)
         patch.setattr(order, "_free", lambda _: free * 2**30)
         patch.setattr(os, "cpu_count", lambda: 4)
         at_once, why = order.most_at_once(many, wanted)

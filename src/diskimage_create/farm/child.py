@@ -6,12 +6,14 @@ Each line that it prints is an event, as JSON. The last one says what became of 
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diskimage_create.errors import DiskImageError
+from diskimage_create.errors import DiskImageError, InputError, Problem
 from diskimage_create.farm import jobs
 from diskimage_create.signals import stop_on_signals
 
@@ -26,8 +28,10 @@ def main() -> int:
 
     stop_on_signals()
     try:
-        request, options = jobs.from_json(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+        message = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        request, options = jobs.from_json(message)
         plan = prepare(request, to_build=True)
+        _refuse_others(message.get("same"), jobs.same_everywhere(plan))
         artifacts = pipeline.build(plan, request.host, _Told(), options, lambda text: _tell("say", text=text))
     except DiskImageError as error:
         _tell("failed", **jobs.error_as_json(error))
@@ -37,6 +41,23 @@ def main() -> int:
         return 4
     _tell("done", artifacts=jobs.made_as_json(artifacts))
     return 0
+
+
+def _refuse_others(asked: Mapping[str, str] | None, here: Mapping[str, str]) -> None:
+    """Refuse to make another image than the one that was asked for on another machine.
+
+    :raises InputError: names what differs
+    """
+    if asked is None:
+        return
+    hint = "install the same versions, and have the same files under the same paths, on all workers"
+    problems = [
+        Problem(f"{name.replace(':', ' ', 1)} is another one on this worker", socket.gethostname(), hint)
+        for name in sorted(asked.keys() | here.keys())
+        if asked.get(name) != here.get(name)
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 class _Told:

@@ -12,6 +12,7 @@ from typing import Any
 
 from diskimage_create import host, reports
 from diskimage_create.errors import DiskImageError, Problem, Problems
+from diskimage_create.inputs import summary
 from diskimage_create.model import Artifact, BuildPlan, Source
 from diskimage_create.pipeline import BuildOptions
 from diskimage_create.profiles import Profile
@@ -101,6 +102,18 @@ def made_as_json(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
 def made_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Artifact, ...]:
     """What :func:`made_as_json` wrote."""
     return tuple(Artifact(**{**each, "path": Path(each["path"])}) for each in data)
+
+
+def same_everywhere(plan: BuildPlan) -> dict[str, str]:
+    """Inputs that every machine has to agree on: elements, and files that the user named."""
+    known = summary(plan.inputs, plan.resolved)
+    return {name: value for name, value in known.items() if name.startswith(("element:", "file:"))}
+
+
+def vanished(status: int, said: str = "") -> Failed:
+    """A build that ended without a word about it."""
+    ended = f"signal {-status}" if status < 0 else f"exit status {status}"
+    return Failed(4, [Problem(f"the build's process ended with {ended}{f': {said}' if said else ''}")])
 
 
 def error_as_json(error: DiskImageError) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from diskimage_create.farm.jobs import Job
 from diskimage_create.inputs import identities
-from diskimage_create.model import STAGES
+from diskimage_create.model import STAGES, ImageSpec
 from diskimage_create.plan import MIN_TMPFS_BYTES
 from diskimage_create.progress import expected_seconds
 
@@ -53,7 +53,7 @@ def most_at_once(jobs: Sequence[Job], wanted: int | None) -> tuple[int, str | No
     :param wanted: None: as many as there are cores
     """
     limits = {
-        "the memory that is free": _available_bytes() // max(map(_memory, jobs)),
+        "the memory that is free": available_bytes() // max(map(_memory, jobs)),
         "the free space of the working directory": min(_free(job) for job in jobs) // _WORK_BYTES,
     }
     asked = wanted or os.cpu_count() or 1
@@ -77,20 +77,27 @@ def _files(job: Job) -> list[str]:
     return [str(spec.path_of(kind)) for kind in spec.types]
 
 
-def _memory(job: Job) -> int:
-    spec, environment = job.plan.spec, job.plan.environment
+def memory_bytes(spec: ImageSpec, environment: Iterable[str]) -> int:
+    """What a build may need.
+
+    :param environment: names of its variables
+    """
     in_memory = spec.tmpfs and "DIB_NO_TMPFS" not in environment
     return _BUILD_BYTES + (_TMPFS_BYTES if in_memory else 0)
 
 
-def _free(job: Job) -> int:
-    place = job.plan.spec.work_dir or Path(tempfile.gettempdir())
-    return shutil.disk_usage(next(path for path in (place, *place.parents) if path.exists())).free
-
-
-def _available_bytes() -> int:
+def available_bytes() -> int:
     """MemAvailable of proc(5): what can be used without swapping."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def _memory(job: Job) -> int:
+    return memory_bytes(job.plan.spec, job.plan.environment)
+
+
+def _free(job: Job) -> int:
+    place = job.plan.spec.work_dir or Path(tempfile.gettempdir())
+    return shutil.disk_usage(next(path for path in (place, *place.parents) if path.exists())).free

@@ -12,16 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from diskimage_create import process
-from diskimage_create.errors import DiskImageError, Problem
 from diskimage_create.farm import order
 from diskimage_create.farm.jobs import (
-    Failed,
     Job,
     Outcome,
     Unbuilt,
     as_json,
     error_from_json,
     made_from_json,
+    vanished,
 )
 from diskimage_create.pipeline import BuildOptions
 from diskimage_create.workspace import workspace
@@ -117,10 +116,4 @@ def run(
         return Outcome(job, made_from_json(last["artifacts"]))
     if last.get("event") == "failed":
         return Outcome(job, error=error_from_json(last), seen=last["seen"])
-    return Outcome(job, error=_vanished(status, stray))
-
-
-def _vanished(status: int, stray: str) -> DiskImageError:
-    """A build that ended without a word."""
-    ended = f"signal {-status}" if status < 0 else f"exit status {status}"
-    return Failed(4, [Problem(f"the build's process ended with {ended}{f': {stray}' if stray else ''}")])
+    return Outcome(job, error=vanished(status, stray))

@@ -29,7 +29,7 @@ from diskimage_create.inputs import identities, merged
 from diskimage_create.model import IMAGE, STEPS, Inputs
 from diskimage_create.store.links import link
 
-__all__ = ["KEY_BYTES", "MANIFEST", "Entry", "Store", "damaged", "link", "read_key"]
+__all__ = ["KEY_BYTES", "MANIFEST", "Entry", "Store", "damaged", "entry_name", "link", "read_key"]
 
 STORE_SCHEMA = 1
 KEY_BYTES = 32
@@ -130,7 +130,7 @@ class Store:
         return _read(self._place(step, identity))
 
     def _place(self, step: str, identity: str) -> Path:
-        return self.path / f"{step}-{identity.removeprefix('sha256:')}"
+        return self.path / entry_name(step, identity)
 
     @contextmanager
     def building(self, identity: str, waiting: Callable[[], None]) -> Iterator[None]:
@@ -183,16 +183,40 @@ class Store:
                 }
                 manifest["checksum"] = _checksum(manifest)
                 (made / MANIFEST).write_text(json.dumps(manifest, indent=1))
-                entry = _read(made)
-                assert entry is not None
-                place = self._place(step, entry.identity)
-                while not _renamed(made, place):
-                    if not self._discard(place) and (there := _read(place)):
-                        shutil.rmtree(made)
-                        return there
+                return self._place_entry(made)
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
                 raise
+
+    def adopt(self, fill: Callable[[Path], None]) -> Entry | None:
+        """Take an entry of another store, which ``fill`` puts into the directory that it is given.
+
+        :returns: None where it is damaged, or of another version of the store
+        :raises OSError: the disk is full, or the like; nothing is left of it then
+        """
+        self.sweep()
+        made = Path(tempfile.mkdtemp(prefix="tmp-", dir=self.path))
+        with _locked(made, fcntl.LOCK_EX):
+            try:
+                fill(made)
+                entry = _read(made)
+                if entry is None or damaged(entry):
+                    shutil.rmtree(made)
+                    return None
+                return self._place_entry(made)
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)
+                raise
+
+    def _place_entry(self, made: Path) -> Entry:
+        """Give a directory that is complete its name; an older entry of the identity goes, unless it is in use."""
+        entry = _read(made)
+        assert entry is not None
+        place = self._place(entry.step, entry.identity)
+        while not _renamed(made, place):
+            if not self._discard(place) and (there := _read(place)):
+                shutil.rmtree(made)
+                return there
         return _read(place) or entry
 
     @contextmanager
@@ -253,6 +277,11 @@ class Store:
     def _check_tag(self) -> None:
         if not (self.path / _TAG).is_file():
             raise HostError(f"{self.path} is not marked as a cache: nothing is removed", f"there is no {_TAG} in it")
+
+
+def entry_name(step: str, identity: str) -> str:
+    """What an entry's directory is called."""
+    return f"{step}-{identity.removeprefix('sha256:')}"
 
 
 def damaged(entry: Entry) -> list[str]:

@@ -1,0 +1,210 @@
+"""What a worker of a cluster does for one job: build in a fence, then publish.
+
+A job may be given to a second worker while the first one still believes that it has it: one that hung, or that the network
+had cut off. Only the worker that the scheduler believes to have the job publishes. And as both share what they store, the
+second one finds what the first one has made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diskimage_create import filesystems, mounts, process, publish
+from diskimage_create.errors import DiskImageError, Interrupted, RemoteError
+from diskimage_create.farm import jobs
+from diskimage_create.model import Artifact
+from diskimage_create.publish import destinations, source
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+#: How often a worker looks whether the job is still its own
+_LOOK_SECONDS = 2.0
+#: Variables of the user's that say something of an image; all others are the worker's own
+_OF_IMAGES = ("DIB_", "DISKIMAGE_CREATE_", "CLOUD_INIT_DATASOURCES", "ELEMENTS_", "OCTAVIA_", "SOURCE_DATE_EPOCH")
+#: Options that name places of the worker's
+_PLACES = ("cache_dir", "work_dir", "logfile")
+
+Message = Mapping[str, Any]
+
+
+def run(message: Message) -> dict[str, Any]:
+    """The task that Dask runs: a job as JSON (:func:`message`); what became of it, as JSON."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    site = worker.plugins["diskimage-create"].site
+    key = str(message["key"])
+    tell = _teller(worker, message)
+    tell({"event": "begin", "worker": str(worker.name)})
+    with site.directory(key) as directory, process.Children(site.grace) as children:
+        with _while_mine(worker, key, children):
+            outcome = _built(message, site, directory, children, tell)
+        if outcome["event"] == "done":
+            outcome = _published(message, directory, outcome, lambda: _require_mine(worker, key))
+        _keep_log(message, directory)
+    return {**outcome, "worker": str(worker.name)}
+
+
+def message(job: jobs.Job, options: Any, key: str, artifacts: str, topic: str) -> Message:
+    """A job for any worker.
+
+    :param artifacts: URL of the directory that gets the images
+    :param topic: of the events that tell how it goes on
+    """
+    data = jobs.as_json(job, options)
+    request = data["request"]
+    request["options"] = {name: value for name, value in request["options"].items() if name not in _PLACES}
+    request["environ"] = {name: value for name, value in request["environ"].items() if name.startswith(_OF_IMAGES)}
+    data["options"]["shared"] = f"{artifacts.rstrip('/')}/.store"
+    return {
+        **data,
+        "key": key,
+        "name": job.name,
+        "artifacts": artifacts,
+        "topic": topic,
+        "same": jobs.same_everywhere(job.plan),
+    }
+
+
+def _built(
+    message: Message, site: Any, directory: Path, children: process.Children, tell: Callable[[Message], None]
+) -> dict[str, Any]:
+    """Build in a process that dies with this worker, and all that it has started with it."""
+    request = dict(message["request"])
+    places = {
+        "cache_dir": site.cache_dir,
+        "work_dir": directory / "work",
+        "output": directory / "out" / message["name"],
+    }
+    request["options"] = {**request["options"], **{name: str(path) for name, path in places.items()}}
+    request["environ"] = {**os.environ, **request["environ"]}
+    (directory / "out").mkdir()
+    path = directory / "message.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({**message, "request": request}), encoding="utf-8")
+    last: dict[str, Any] = {}
+
+    def heard(line: str) -> None:
+        nonlocal last
+        with suppress(ValueError):
+            last = json.loads(line)
+            tell(last)
+
+    fence = process.FENCE if process.is_root() else (*process.WITH_US, "--")
+    command = [*fence, sys.executable, "-m", "diskimage_create.farm.child", str(path)]
+    try:
+        status = children.stream(command, heard, env=dict(os.environ))
+    finally:
+        path.unlink()
+    if last.get("event") in ("done", "failed"):
+        return last
+    return _failed(jobs.vanished(status))
+
+
+def _published(message: Message, directory: Path, outcome: Message, require_mine: Callable[[], None]) -> dict[str, Any]:
+    """Bring the images to where all of them go; they are told by their new addresses."""
+    found = []
+    try:
+        for made in jobs.made_from_json(outcome["artifacts"]):
+            require_mine()
+            found.append(_publish(made, message["artifacts"]))
+    except DiskImageError as error:
+        return _failed(error)
+    return {"event": "done", "artifacts": found}
+
+
+def _publish(made: Artifact, artifacts: str) -> dict[str, Any]:
+    place = f"{artifacts.rstrip('/')}/"
+    (receipt,) = publish.publish(
+        source.read(made.path), destinations.parse([place]), publish.Options(force=True, say=lambda _: None)
+    )
+    if receipt.status is publish.Status.FAILED:
+        raise RemoteError(receipt.message, receipt.hint)
+    (described,) = jobs.made_as_json([made])
+    return {**described, "path": f"{place}{made.path.name}"}
+
+
+def _keep_log(message: Message, directory: Path) -> None:
+    """Bring the log there too, whatever became of the build."""
+    log = directory / "out" / f"{message['name']}.log"
+    if log.is_file():
+        with suppress(DiskImageError, OSError), filesystems.opened(message["artifacts"]) as (system, path):
+            system.makedirs(path, exist_ok=True)
+            system.put_file(str(log), f"{path.rstrip('/')}/{log.name}")
+
+
+def _failed(error: DiskImageError) -> dict[str, Any]:
+    return {"event": "failed", **jobs.error_as_json(error)}
+
+
+def _teller(worker: Worker, message: Message) -> Callable[[Message], None]:
+    """Sends events to whoever waits for the job; results come by another way."""
+
+    def tell(event: Message) -> None:
+        if event.get("event") in ("begin", "say", "step", "tick"):
+            worker.log_event(message["topic"], {**event, "job": message["name"]})
+
+    return tell
+
+
+@contextmanager
+def _while_mine(worker: Worker, key: str, children: process.Children) -> Iterator[None]:
+    """End the build when nobody wants it from this worker any more."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state not in ("executing", "long-running"):
+                children.stop()
+                return
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _require_mine(worker: Worker, key: str) -> None:
+    """Ask the scheduler who has the job.
+
+    :raises Interrupted: it is another worker's, or nobody's
+    """
+    from distributed import worker_client
+
+    with worker_client(separate_thread=False) as client:
+        address = client.run_on_scheduler(holder, key)
+    if address != worker.address:
+        raise Interrupted(f"the job was given to {address or 'nobody'} meanwhile: nothing is published")
+
+
+def holder(key: str, dask_scheduler: Any) -> str | None:
+    """The worker that the scheduler believes to have a task; runs there."""
+    task = dask_scheduler.tasks.get(key)
+    return task.processing_on.address if task and task.processing_on else None
+
+
+@contextmanager
+def job_directory(work_dir: Path, key: str) -> Iterator[Path]:
+    """A directory for one job, which is removed with all that is mounted in it."""
+    path = work_dir / key
+    remove(path)
+    path.mkdir(mode=0o700, parents=True)
+    with mounts.afterwards(lambda: remove(path)):
+        yield path
+
+
+def remove(path: Path) -> None:
+    """Remove what a job has left, if anything: mounts, loop devices, files."""
+    if path.exists():
+        mounts.sweep(path)
+        process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", path]))

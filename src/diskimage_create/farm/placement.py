@@ -1,0 +1,70 @@
+"""Which worker can build what: what workers offer, and what images need, as Dask's resources.
+
+A resource is a name and an amount; a task is given to a worker that has as much of each as it needs.
+Source: https://distributed.dask.org/en/stable/resources.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from diskimage_create.farm.order import memory_bytes
+from diskimage_create.host import Runs
+from diskimage_create.model import ImageSpec
+
+#: Builds at the same time
+SLOT = "build"
+LOOP = "loop"
+MEMORY = "memory"
+Resources = Mapping[str, float]
+
+
+def offered(slots: int, architectures: Mapping[str, Runs], memory: int, loop_devices: bool) -> dict[str, float]:
+    """What a worker says of itself.
+
+    :param slots: builds that it takes at once
+    :param architectures: whose programs run there, and how
+    :param memory: bytes
+    """
+    runs = {_architecture(arch, how): float(slots) for arch, how in architectures.items()}
+    return {SLOT: float(slots), MEMORY: float(memory), **({LOOP: float(slots)} if loop_devices else {}), **runs}
+
+
+def needed(spec: ImageSpec, environment: Iterable[str], workers: Sequence[Resources]) -> dict[str, float]:
+    """What the build of an image asks for.
+
+    Where one of the workers runs the programs of its architecture itself, no other one gets it.
+
+    :param environment: names of the build's variables
+    :param workers: what each of them offers
+    :raises LookupError: none of them can build it; says why
+    """
+    common = {SLOT: 1.0, LOOP: 1.0, MEMORY: float(memory_bytes(spec, environment))}
+    for how in Runs:
+        wanted = {**common, _architecture(spec.arch, how): 1.0}
+        if any(_can(worker, wanted) for worker in workers):
+            return wanted
+    raise LookupError(_why(spec, common, workers))
+
+
+def _architecture(arch: str, how: Runs) -> str:
+    return f"{how.value}-{arch}"
+
+
+def _can(worker: Resources, wanted: Resources) -> bool:
+    return all(worker.get(name, 0.0) >= amount for name, amount in wanted.items())
+
+
+def _why(spec: ImageSpec, common: Resources, workers: Sequence[Resources]) -> str:
+    """What no worker has; of several things, what comes first."""
+    if not workers:
+        return "there are no workers"
+    if not any(worker.get(SLOT) for worker in workers):
+        return "none of the workers was started by 'diskimage-create worker'"
+    if not any(worker.get(_architecture(spec.arch, how)) for worker in workers for how in Runs):
+        return f"programs of {spec.arch} run on no worker"
+    if not any(worker.get(LOOP) for worker in workers):
+        return "no worker has loop devices"
+    if not any(worker.get(MEMORY, 0.0) >= common[MEMORY] for worker in workers):
+        return f"no worker has {common[MEMORY] / 2**30:.0f} GiB of memory"
+    return f"no worker has all of it: {spec.arch}, loop devices and {common[MEMORY] / 2**30:.0f} GiB of memory"
