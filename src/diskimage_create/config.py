@@ -52,7 +52,7 @@ def read(request: Request) -> ImageSpec:
     elements = _elements(reader, profile, facts, environment)
     known = _known(facts, environment)
     authorities, notes = _ca_certificates(reader)
-    if arch in _NO_BOOT_LOADER and "vm" in elements and ARCHIVE_TYPES.issuperset(types):
+    if "vm" in elements and _goes_without_boot_loader(arch, types):
         elements = tuple(name for name in elements if name != "vm")
         notes.append(f"vm is left out: archives need no boot loader, and there is none for {arch}")
     password = _root_password(reader)
@@ -299,6 +299,10 @@ def _elements(
         names += environ["DIB_LOCAL_ELEMENTS"].split()
     # Twice the same is an error to diskimage-builder when the element provides another one.
     return tuple(dict.fromkeys((*names, *_split(reader.options.get("element")))))
+
+
+def _goes_without_boot_loader(arch: str, types: Sequence[str]) -> bool:
+    return arch in _NO_BOOT_LOADER and ARCHIVE_TYPES.issuperset(types)
 
 
 def _known(facts: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict[str, Any]:

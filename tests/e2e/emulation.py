@@ -22,18 +22,19 @@ def emulation(arch: str) -> Iterator[None]:
         pytest.skip(f"emulating {arch} needs the packages {', '.join(missing)}")
     with ExitStack() as undo:
         if not (BINFMT_MISC / "status").exists():
-            _do("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT_MISC))
-            undo.callback(_do, "umount", str(BINFMT_MISC))
+            _do_or_skip("mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT_MISC))
+            undo.callback(subprocess.run, ["umount", str(BINFMT_MISC)], check=True)
         if arch not in emulated():
             handler = f"qemu-{emulator(arch)}"
-            _do("update-binfmts", "--enable", handler)
-            undo.callback(_do, "update-binfmts", "--disable", handler)
+            _do_or_skip("update-binfmts", "--enable", handler)
+            undo.callback(subprocess.run, ["update-binfmts", "--disable", handler], check=True)
         if arch not in emulated():
             pytest.skip(f"binfmt_misc has no handler for {arch} that works in a chroot")
         yield
 
 
-def _do(*command: str) -> None:
+def _do_or_skip(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"{' '.join(command)}: {done.stderr.strip()}")
+        why = done.stderr.strip().splitlines()
+        pytest.skip(f"binfmt_misc cannot be used here: {' '.join(command)}: {why[0] if why else done.returncode}")

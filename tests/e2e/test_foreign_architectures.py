@@ -56,6 +56,14 @@ def content(archive: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
+def test_what_the_tests_enable_they_disable() -> None:
+    """It comes first: the build keeps them enabled until the last test."""
+    before = ((BINFMT_MISC / "status").exists(), emulated())
+    with emulation("armhf"):
+        assert "armhf" in emulated()
+    assert ((BINFMT_MISC / "status").exists(), emulated()) == before
+
+
 def test_the_archive_holds_a_system_of_armhf(armhf: Built) -> None:
     with tarfile.open(armhf.path("tar")) as archive:
         assert parse_elf_machine(content(archive, "./usr/bin/dpkg")) == (40, 32)
@@ -85,11 +93,3 @@ def test_the_user_is_told(armhf: Built) -> None:
     assert "note: programs of armhf are emulated on this" in armhf.stderr
     assert "note: vm is left out" in armhf.stderr
     assert leftovers() == set()
-
-
-def test_what_the_tests_enable_they_disable() -> None:
-    """Runs without a build, before or after it."""
-    before = ((BINFMT_MISC / "status").exists(), emulated())
-    with emulation("armhf"):
-        assert "armhf" in emulated()
-    assert ((BINFMT_MISC / "status").exists(), emulated()) == before
