@@ -73,6 +73,7 @@ def test_the_archive_holds_a_system_of_armhf(armhf: Built) -> None:
     assert "Architecture: armhf" in dpkg.splitlines()
     assert "Architecture: amd64" not in status
     assert [name for name in names if name.startswith("./boot/vmlinuz-") and name.endswith("-armmp")]
+    assert [name for name in names if name.startswith("./boot/initrd")] == []
     # The emulator is the host's.
     assert [name for name in names if "qemu-arm" in name] == []
 
