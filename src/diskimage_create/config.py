@@ -14,7 +14,7 @@ from typing import Any
 
 from diskimage_create import certificates, profiles, reproducible, settings, snapshot
 from diskimage_create.errors import InputError
-from diskimage_create.model import EXTENSIONS, RAMDISK, Authority, ImageSpec, Setting, Source
+from diskimage_create.model import ARCHIVE_TYPES, EXTENSIONS, RAMDISK, Authority, ImageSpec, Setting, Source
 from diskimage_create.profiles import OrNothing, Profile, chosen, matches
 from diskimage_create.request import Reader, Request
 from diskimage_create.settings import setting
@@ -23,6 +23,9 @@ from diskimage_create.settings import setting
 _LONGEST_NAME = 200
 _DEFAULT_PROFILE = "amphora"
 ARCHITECTURES = ("i386", "amd64", "armhf", "arm64", "aarch64", "ppc64le")
+
+#: diskimage-builder installs none there; a disk is refused by unsupported.yaml
+_NO_BOOT_LOADER = ("armhf",)
 
 #: Debian's names differ for two of them
 _DEBIAN_ARCH = {"aarch64": "arm64", "ppc64le": "ppc64el"}
@@ -49,6 +52,9 @@ def read(request: Request) -> ImageSpec:
     elements = _elements(reader, profile, facts, environment)
     known = _known(facts, environment)
     authorities, notes = _ca_certificates(reader)
+    if "vm" in elements and _goes_without_boot_loader(arch, types):
+        elements = tuple(name for name in elements if name != "vm")
+        notes.append(f"vm is left out: archives need no boot loader, and there is none for {arch}")
     password = _root_password(reader)
     work_dir, logfile = _directories(reader)
     _check_required_variables(reader, os_entry, environment)
@@ -308,6 +314,10 @@ def _elements(
         names += environ["DIB_LOCAL_ELEMENTS"].split()
     # Twice the same is an error to diskimage-builder when the element provides another one.
     return tuple(dict.fromkeys((*names, *_split(reader.options.get("element")))))
+
+
+def _goes_without_boot_loader(arch: str, types: Sequence[str]) -> bool:
+    return arch in _NO_BOOT_LOADER and ARCHIVE_TYPES.issuperset(types)
 
 
 def _known(facts: Mapping[str, Any], environment: Mapping[str, Setting]) -> dict[str, Any]:

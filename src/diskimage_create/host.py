@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diskimage_create import architectures, process
+from diskimage_create.architectures import Runs
+
 #: ``uname -m`` -> Debian's name of the architecture
 MACHINES = {
     "x86_64": "amd64",
@@ -31,6 +34,8 @@ _CA_BUNDLES = (
     Path("/etc/ssl/certs/ca-certificates.crt"),
     Path("/etc/pki/tls/certs/ca-bundle.crt"),
 )
+#: Tools that plans ask for, because others use them where they are installed
+_TOOLS = ("arch-test", "mmdebstrap")
 PROXY_VARIABLES = tuple(
     spelling for name in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy") for spelling in (name, name.upper())
 )
@@ -55,6 +60,10 @@ class HostFacts:
     device_mapper: bool
     vfat: bool
     memory_bytes: int
+    emulated: tuple[str, ...] = ()
+    """Architectures whose programs the kernel hands to an emulator, in a chroot too"""
+    tools: frozenset[str] = frozenset()
+    """Of the tools that plans ask for, those that are installed"""
     apt_sources: tuple[AptSource, ...] = field(default=(), repr=False)
     ca_certificates: tuple[Path, ...] = ()
     """Certificates that an administrator added to those of the distribution"""
@@ -64,6 +73,13 @@ class HostFacts:
     unreachable_indexes: tuple[str, ...] = ()
     """Index settings that name a path of this host, which a build cannot see"""
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def architectures(self) -> Mapping[str, Runs]:
+        """The architectures that this host offers, by Debian's names, and how their programs run; its own first."""
+        emulated = {architectures.usual_name(arch): Runs.EMULATED for arch in self.emulated}
+        native = dict.fromkeys(architectures.native(self.arch), Runs.NATIVE)
+        return {**native, **emulated, **native}
 
     def mirror(self, distribution: str) -> str | None:
         """The archive that this host itself installs from, when it runs the same distribution."""
@@ -92,6 +108,8 @@ def detect(environ: Mapping[str, str]) -> HostFacts:
         device_mapper=_has_device_mapper(),
         vfat=_has_file_system("vfat"),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        emulated=architectures.emulated(),
+        tools=frozenset(name for name in _TOOLS if process.which(name)),
         apt_sources=tuple(_apt_sources(Path("/etc/apt"))),
         ca_certificates=tuple(sorted(p for d in _CA_DIRECTORIES for p in d.rglob("*") if p.suffix in _CA_SUFFIXES)),
         ca_bundle=ca_bundle(environ),
@@ -99,6 +117,11 @@ def detect(environ: Mapping[str, str]) -> HostFacts:
         unreachable_indexes=unreachable,
         proxies={name: environ[name] for name in PROXY_VARIABLES if environ.get(name)},
     )
+
+
+def how_it_runs(arch: str, host: HostFacts) -> Runs | None:
+    """How programs of an architecture, by any of its names, run on a host; None where they do not."""
+    return host.architectures.get(architectures.usual_name(arch))
 
 
 def machine_architecture() -> str:

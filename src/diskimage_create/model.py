@@ -52,6 +52,8 @@ EXTENSIONS: Mapping[str, str] = {
 RAMDISK = ("initramfs", "kernel")
 #: Types that are made of the disk that disk-image-create makes
 DISK_TYPES = tuple(name for name in EXTENSIONS if name not in RAMDISK)
+#: Those of them that hold the files of the image alone: nothing boots them
+ARCHIVE_TYPES = frozenset({"tar", "tgz", "squashfs", "docker"})
 
 
 class Source(StrEnum):

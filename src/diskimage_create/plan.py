@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from diskimage_create import inputs, reproducible
+from diskimage_create import foreign, inputs, reproducible
 from diskimage_create.elements import OURS, key_user
 from diskimage_create.host import HostFacts
 from diskimage_create.model import (
@@ -54,6 +54,7 @@ def make_plan(
     _choose_block_devices(host, environment, reproducible.with_fixed_uuids(block_devices, spec), notes)
     if spec.ca_certificates:
         notes.append(f"the image trusts {len(spec.ca_certificates)} more CA certificates, for good")
+    notes += foreign.notes(spec, host)
     _note_passwords(spec, resolved, notes)
     if spec.tmpfs and host.memory_bytes < 2 * MIN_TMPFS_BYTES:
         notes.append(f"{host.memory_bytes >> 20} MiB of memory are too few to build in a tmpfs")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diskimage_create import process
+from diskimage_create import foreign, process
 from diskimage_create.errors import HostError, InputError, Problem
 from diskimage_create.host import HostFacts
 from diskimage_create.model import BuildPlan, ImageSpec, ResolvedElement
@@ -110,6 +110,11 @@ EMULATORS = (
     _tool("qemu-system-aarch64", "qemu-system-arm, qemu-efi-aarch64", "boots images of arm64"),
     _tool("qemu-system-ppc64", "qemu-system-ppc", "boots images of ppc64le"),
 )
+#: What images of other architectures need, besides a handler in binfmt_misc
+FOREIGN = (
+    _tool("qemu-arm-static", "qemu-user-static, binfmt-support", "runs programs of other architectures", "qemu-arm"),
+    _tool("arch-test", "arch-test", "mmdebstrap asks it about other architectures"),
+)
 #: What looking into an image needs, by ``validate --backend``: one of them is enough for most images
 BACKENDS = {
     "loop": (
@@ -168,6 +173,7 @@ def survey(host: HostFacts) -> dict[str, Any]:
     groups = {"every build": [*BASE, *(DEVICE_MAPPER if host.device_mapper else ())]}
     groups |= {f"{family} family": list(wanted) for family, wanted in BY_FAMILY.items()}
     groups |= {f"type {name}": list(wanted) for name, wanted in BY_TYPE.items()}
+    groups["build, other architectures"] = list(FOREIGN)
     groups["boot"] = [*BOOT, EMULATORS[0]]
     groups["boot, other architectures"] = list(EMULATORS[1:])
     groups |= {f"validate, backend {name}": list(wanted) for name, wanted in BACKENDS.items()}
@@ -186,6 +192,7 @@ def survey(host: HostFacts) -> dict[str, Any]:
             if host.device_mapper
             else "no: partitions are made with the plugin loop_partitioning",
             "vfat": "yes" if host.vfat else "no: EFI images cannot be built",
+            "architectures": ", ".join(f"{name} ({runs})" for name, runs in host.architectures.items()),
             "memory": f"{host.memory_bytes / 2**30:.1f} GiB",
             "CA certificates lent": len(host.ca_certificates),
         },
@@ -224,7 +231,7 @@ def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
     ]
     if spec.family == "debian" and not process.which("mmdebstrap") and not (_DEBOOTSTRAP / spec.release).exists():
         problems.append(f"debootstrap does not know the release {spec.release}; package mmdebstrap needs not to")
-    problems += _foreign(spec, host.arch)
+    problems += foreign.missing(spec, host)
     layout = plan.environment["DIB_BLOCK_DEVICE_CONFIG"].value
     if "type: vfat" in layout and not host.vfat:
         problems.append("the kernel has no vfat: the EFI system partition cannot be mounted; load the module vfat")
@@ -234,25 +241,6 @@ def require(plan: BuildPlan, host: HostFacts, work_parent: Path) -> None:
     if problems:
         hint = "'diskimage-create doctor' shows what this host has"
         raise HostError("this host cannot build the image:\n" + "\n".join(f"  {p}" for p in problems), hint)
-
-
-def _foreign(spec: ImageSpec, host_arch: str) -> list[str]:
-    """Whether the programs of the image run here, while it is built in a chroot."""
-    arch = spec.arch
-    # Debian's and the kernel's names of one thing; a 64-bit kernel runs i386.
-    same = {"aarch64": "arm64", "ppc64el": "ppc64le", **({"i386": "amd64"} if host_arch == "amd64" else {})}
-    if same.get(arch, arch) == same.get(host_arch, host_arch):
-        return []
-    problems = []
-    if spec.family == "debian" and process.which("mmdebstrap") and not process.which("arch-test"):
-        problems = ["arch-test is missing: mmdebstrap asks it about other architectures; package arch-test"]
-    interpreter = {"armhf": "arm", "arm64": "aarch64", "ppc64el": "ppc64le", "amd64": "x86_64"}.get(arch, arch)
-    if Path("/proc/sys/fs/binfmt_misc", f"qemu-{interpreter}").exists():
-        return problems
-    return [
-        *problems,
-        f"programs of {arch} do not run on this {host_arch} host; packages qemu-user-static, binfmt-support",
-    ]
 
 
 def _space(plan: BuildPlan, work_parent: Path) -> list[str]:

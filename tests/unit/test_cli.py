@@ -206,7 +206,7 @@ def test_the_plan_as_text(capsys: pytest.CaptureFixture[str]) -> None:
         ("OS", "rocky", "os", "rocky-container"),
         ("RELEASE", "9", "release", "9"),
         ("TYPE", "raw,tar", "types", ["raw", "tar"]),
-        ("ARCH", "armhf", "arch", "armhf"),
+        ("ARCH", "arm64", "arch", "arm64"),
     ],
 )
 def test_an_option_from_the_environment(

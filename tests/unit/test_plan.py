@@ -51,6 +51,8 @@ def test_json_is_the_contract(os: str) -> None:
 @given(options=st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in VALID.items()}))
 @settings(max_examples=25)
 def test_json_keeps_the_contract_for_all_options(options: dict[str, Any]) -> None:
+    if options.get("arch") == "armhf":  # of which archives alone can be made; FIPS mode brings a boot loader
+        options |= {"type": "tar", "fips": False}
     made = plan(options, {"DIB_LOCAL_IMAGE": "/x"}, host=DEBIAN_HOST)
     assert schema_errors(plans.as_json(made), "plan") == []
     assert "loop_partitioning" not in made.environment["DIB_BLOCK_DEVICE_CONFIG"].value

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diskimage_create import process
+from diskimage_create import architectures, process
 from diskimage_create.boot import guest
 from diskimage_create.boot.console import Console, followed
 from diskimage_create.boot.firmware import Uefi
@@ -165,7 +165,7 @@ def accelerator(arch: str, host_arch: str, work: Path) -> str:
     There are hosts whose /dev/kvm opens and runs nothing. So the firmware's first words are waited for; only on PCs,
     where it has a port for them. Elsewhere the device itself is believed.
     """
-    native = arch == host_arch or (arch, host_arch) == ("i386", "amd64")
+    native = architectures.usual_name(arch) in architectures.native(host_arch)
     if not native or not Path("/dev/kvm").exists():
         return "tcg"
     system = SYSTEMS[arch]

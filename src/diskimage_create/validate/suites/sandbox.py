@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from diskimage_create import mounts, process
+from diskimage_create import architectures, mounts, process
 from diskimage_create.errors import HostError
+from diskimage_create.host import machine_architecture
 from diskimage_create.validate.root import ImageRoot
-from diskimage_create.validate.system.architecture import machine
+from diskimage_create.validate.system.architecture import machine, machine_names
 
 #: How long a shell of the image may take to do nothing, in seconds
 PATIENCE = 30.0
-#: What a kernel runs (``uname -m``) -> e_machine and bits per word of ELF files
-_NATIVE: Mapping[str, tuple[tuple[int, int], ...]] = {
-    "x86_64": ((62, 64), (3, 32)),
-    "i686": ((3, 32),),
-    "aarch64": ((183, 64),),
-    "armv7l": ((40, 32),),
-    "ppc64le": ((21, 64),),
-}
 #: No namespace of users: files keep their owners. No capabilities: root is root by name alone, and cannot leave.
 _BWRAP = (
     *("bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
@@ -48,8 +39,11 @@ def sandbox_for(root: ImageRoot) -> Sandbox:
     """
     if not process.is_root():
         raise HostError("only root can run programs of an image in a sandbox", "run as root, or allow sudo")
-    if machine(root) not in _NATIVE.get(platform.machine(), ()):
-        raise HostError(f"the image's programs do not run on this host's processor ({platform.machine()})")
+    found = machine(root)
+    arch = machine_names(*found)[0] if found else ""
+    own = machine_architecture()
+    if arch not in (*architectures.native(own), *architectures.emulated()):
+        raise HostError(f"the image's programs ({arch or 'unknown'}) do not run on this {own} host")
     if not process.which("bwrap"):
         raise HostError("bwrap is missing: programs of an image run in a sandbox only", "install bubblewrap")
     command = [*_BWRAP, "--ro-bind", str(root.path), "/"]
@@ -59,8 +53,8 @@ def sandbox_for(root: ImageRoot) -> Sandbox:
             command += [option, place]
             if place == "/proc":  # root may write into it, even without capabilities: what programs crash into, ...
                 command += ["--remount-ro", place]
-    found = Sandbox(tuple(mounts.executable(root.path)), (*command, "--chdir", "/", "--"))
-    probe = process.run([*found.around, *found.enter, "/bin/sh", "-c", ":"], expect=range(256), timeout=PATIENCE)
+    confined = Sandbox(tuple(mounts.executable(root.path)), (*command, "--chdir", "/", "--"))
+    probe = process.run([*confined.around, *confined.enter, "/bin/sh", "-c", ":"], expect=range(256), timeout=PATIENCE)
     if probe.returncode:
         raise HostError(f"no program of the image can be run in a sandbox: {(probe.stderr or probe.stdout).strip()}")
-    return found
+    return confined

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+from diskimage_create.architectures import NAMES
 from diskimage_create.validate.formats.executables import parse_elf_machine
 from diskimage_create.validate.root import ImageRoot
 
-# ELF e_machine, with the bits per word, of each architecture name that we take.
-_MACHINES = {
-    (62, 64): ("amd64", "x86_64"),
-    (3, 32): ("i386",),
-    (183, 64): ("arm64", "aarch64"),
-    (40, 32): ("armhf",),
-    (21, 64): ("ppc64le", "ppc64el"),
-}
-
-#: Every such name
-ARCHITECTURES = tuple(name for names in _MACHINES.values() for name in names)
+#: Every name of an architecture that we take
+ARCHITECTURES = tuple(name for names in NAMES.values() for name in names)
 
 # Programs that every image has one of.
 _PROGRAMS = ("/usr/bin/dpkg", "/usr/bin/rpm", "/bin/sh", "/sbin/init")
@@ -29,7 +21,7 @@ def foreign_machine(machine: int, bits: int, arch: str | None) -> str | None:
 
 def machine_names(machine: int, bits: int) -> tuple[str, ...]:
     """The architecture of programs with such an ELF header, by each of its names; the usual one first."""
-    return _MACHINES.get((machine, bits), (f"machine {machine}",))
+    return NAMES.get((machine, bits), (f"machine {machine}",))
 
 
 def machine(root: ImageRoot) -> tuple[int, int] | None:
