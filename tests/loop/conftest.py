@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from made_files import cpio, elf
 
 from diskimage_create.model import Expectation
+from made_files import cpio, elf
 
 SECTOR = 512
 MIB = 2**20

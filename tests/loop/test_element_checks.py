@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_files import elf
 
 from diskimage_create import process
 from diskimage_create.errors import InputError
@@ -23,6 +22,7 @@ from diskimage_create.model import Expectation, Finding, Report, Status, Suite
 from diskimage_create.validate import OF_ELEMENTS, How, suites, validate
 from diskimage_create.validate.selection import Selection, select
 from diskimage_create.validate.suites import sandbox
+from made_files import elf
 
 pytestmark = pytest.mark.loop
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_files import pe
 
 from diskimage_create.model import Expectation, Finding, Status
 from diskimage_create.validate import validate
+from made_files import pe
 
 pytestmark = pytest.mark.loop
 

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_files import cpio, elf
 
 from diskimage_create import mounts
 from diskimage_create.errors import HostError, InputError
@@ -22,6 +21,7 @@ from diskimage_create.requirements import Requirement
 from diskimage_create.validate import How, expectation_for, opening, to_json, validate
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.system.inventory import package_versions
+from made_files import cpio, elf
 
 pytestmark = pytest.mark.loop
 

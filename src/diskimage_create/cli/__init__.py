@@ -34,6 +34,7 @@ COMMANDS = MappingProxyType(
         "diff": "Show what changed between two images or records.",
         "container": "Change, push and list container images.",
         "cache": "List, remove and verify what builds have stored.",
+        "worker": "Build images that others ask a cluster for.",
         "config": "Print the JSON Schema of configuration files.",
         "doctor": "Show what this host has, and lacks, for building.",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ from diskimage_create.cli.signing import sign_option, signer
 from diskimage_create.errors import DiskImageError, InputError, Problem
 
 if TYPE_CHECKING:
-    from diskimage_create.farm import Outcome
+    from diskimage_create.farm import Job, Outcome
+    from diskimage_create.farm.pool import Listener
     from diskimage_create.model import Artifact, BuildPlan
     from diskimage_create.pipeline import BuildOptions
     from diskimage_create.provenance.signing import Signer
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     default=True,
     help="Of several images, build the others when one has failed.  [--keep-going]",
 )
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Build on the cluster of this Dask scheduler.")
+@click.option("--artifacts", metavar="URL", help="Of --scheduler: the directory that gets the images.")
 @report_option
 @click.pass_context
 def build(
@@ -65,6 +68,8 @@ def build(
     offline: bool,
     max_age: str,
     why: bool,
+    scheduler: str | None,
+    artifacts: str | None,
     report: tuple[Path, ...],
     **image: Any,
 ) -> int:
@@ -82,6 +87,7 @@ def build(
       diskimage-create --matrix os=debian,ubuntu release=trixie,noble arch=amd64,arm64
     """
     from diskimage_create import pipeline, reports
+    from diskimage_create.farm import Job
     from diskimage_create.prepare import prepare_all
 
     problems: list[Problem] = []
@@ -89,6 +95,7 @@ def build(
     if offline and (refresh or no_store):
         what, other = "--offline uses nothing but what is stored", "--refresh" if refresh else "--no-store"
         problems.append(Problem(f"{what}, and {other} nothing of it", other, "leave one of the two out"))
+    problems += _cluster_problems(ctx, scheduler, artifacts, here=[attest, sign, report])
     how = pipeline.BuildOptions(
         validate=not no_validate,
         keep_failed=keep_failed,
@@ -110,9 +117,38 @@ def build(
     keep = [path for plan in plans for path in reports.made_by(plan.spec)]
     with reports.collected(report, keep) as subjects:
         then = _Then(after, report, subjects)
-        if len(requests) == 1:
+        if len(requests) == 1 and not scheduler:
             return _build_one(requests[0], plans[0], how, then)
-        return _build_all(requests, plans, how, then, at_once=jobs, keep_going=keep_going)
+        many = _Many(jobs, keep_going, (scheduler, artifacts) if scheduler and artifacts else None)
+        return _build_all([Job(*each) for each in zip(requests, plans, strict=True)], how, then, many)
+
+
+def _cluster_problems(
+    ctx: click.Context, scheduler: str | None, artifacts: str | None, here: Iterable[object]
+) -> Iterable[Problem]:
+    """What is wrong with what is said of a cluster.
+
+    :param here: options that need the images on this machine
+    :raises HostError: a library is missing
+    """
+    if not scheduler:
+        if artifacts:
+            where = options.where(ctx, "artifacts")
+            yield Problem("it says nothing without --scheduler", where, "-o and --output-directory say where images go")
+        return
+    if not artifacts:
+        hint = "a URL that all workers reach, e.g. s3://images/nightly/"
+        yield Problem("it needs --artifacts: the images stay on no worker", options.where(ctx, "scheduler"), hint)
+        return
+    from diskimage_create.farm import cluster
+
+    if any(here):
+        hint = "fetch the images, then: attest, validate --report"
+        yield Problem("the images of a cluster are not on this machine", "--attest, --sign, --report", hint)
+    try:
+        cluster.require(cluster.Cluster(scheduler, artifacts))
+    except InputError as error:
+        yield from error.problems
 
 
 def _refuse_unbootable(plans: Iterable[BuildPlan]) -> None:
@@ -142,15 +178,19 @@ class _Then:
     subjects: list[Subject]
     """What they say of each image"""
 
-    def made(self, artifacts: Sequence[Artifact]) -> None:
-        """Images have their names."""
+    def made(self, artifacts: Sequence[Artifact], at: str = "") -> None:
+        """Images have their names.
+
+        :param at: URL of the directory that they are in; empty where they are files of this machine
+        """
         from diskimage_create import reports
 
         if self.after:
             self.after(artifacts)
         for artifact in artifacts:
-            click.echo(f"{artifact.path}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
-            click.echo(artifact.path)
+            where = f"{at}{artifact.path.name}" if at else str(artifact.path)
+            click.echo(f"{where}: {artifact.bytes / 1e6:.0f} MB, sha256 {artifact.sha256}", err=True)
+            click.echo(where)
         if self.report:
             self.subjects.extend(reports.of_build(artifacts, content=reports.show_content(self.report)))
 
@@ -173,31 +213,42 @@ def _build_one(request: Request, plan: BuildPlan, how: BuildOptions, then: _Then
     return 0
 
 
-def _build_all(
-    requests: Sequence[Request],
-    plans: Sequence[BuildPlan],
-    how: BuildOptions,
-    then: _Then,
-    *,
-    at_once: int | None,
-    keep_going: bool,
-) -> int:
-    """Build many images, some of them at the same time; returns the highest exit code."""
-    from diskimage_create.farm import Job, display, order, pool
+@dataclass(frozen=True)
+class _Many:
+    """How to go about many images."""
 
-    jobs = [Job(request, plan) for request, plan in zip(requests, plans, strict=True)]
+    at_once: int | None
+    keep_going: bool
+    cluster: tuple[str, str] | None
+    """Address of a scheduler, and the URL where the images go"""
+
+
+def _build_all(jobs: Sequence[Job], how: BuildOptions, then: _Then, many: _Many) -> int:
+    """Build many images, some of them at the same time; returns the highest exit code."""
+    from diskimage_create.farm import display
+
     started, outcomes = time.monotonic(), []
-    number, why_no_more = order.most_at_once(jobs, at_once)
-    if why_no_more:
-        click.echo(f"note: {why_no_more}", err=True)
     with display.display(jobs) as shown:
-        for outcome in pool.build_all(jobs, how, number, shown.told, keep_going=keep_going):
+        for outcome in _outcomes(jobs, how, many, shown.told):
             outcome = _finished(outcome, then)
             shown.ended(outcome)
             outcomes.append(outcome)
     if outcomes:
         click.echo(display.summary(outcomes, time.monotonic() - started), err=True)
     return max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
+
+
+def _outcomes(jobs: Sequence[Job], how: BuildOptions, many: _Many, told: Listener) -> Iterator[Outcome]:
+    if many.cluster:
+        from diskimage_create.farm import cluster
+
+        return cluster.build_all(jobs, how, cluster.Cluster(*many.cluster), told, keep_going=many.keep_going)
+    from diskimage_create.farm import order, pool
+
+    number, why_no_more = order.most_at_once(jobs, many.at_once)
+    if why_no_more:
+        click.echo(f"note: {why_no_more}", err=True)
+    return pool.build_all(jobs, how, number, told, keep_going=many.keep_going)
 
 
 def _finished(outcome: Outcome, then: _Then) -> Outcome:
@@ -208,7 +259,7 @@ def _finished(outcome: Outcome, then: _Then) -> Outcome:
     try:
         if outcome.error:
             raise outcome.error
-        then.made(outcome.artifacts)
+        then.made(outcome.artifacts, outcome.at)
         return outcome
     except DiskImageError as error:
         click.echo(f"image {outcome.job.name}", err=True)

@@ -1,8 +1,8 @@
 """What a worker of a cluster does for one job: build in a fence, then publish.
 
-A job may be given to a second worker while the first one still believes that it has it: one that hung, or that the network
-had cut off. Only the worker that the scheduler believes to have the job publishes. And as both share what they store, the
-second one finds what the first one has made.
+A job may be given to a second worker while the first one still believes that it has it: one that hung, or that the
+network had cut off. Only the worker that the scheduler believes to have the job publishes. And as both share what they
+store, the second one finds what the first one has made.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from diskimage_create import filesystems, mounts, process, publish
+from diskimage_create import filesystems, process, publish
 from diskimage_create.errors import DiskImageError, Interrupted, RemoteError
 from diskimage_create.farm import jobs
+from diskimage_create.farm.site import AtSite, Site
 from diskimage_create.model import Artifact
 from diskimage_create.publish import destinations, source
 
@@ -40,7 +41,7 @@ def run(message: Message) -> dict[str, Any]:
     from distributed import get_worker
 
     worker = get_worker()
-    site = worker.plugins["diskimage-create"].site
+    site: Site = cast("AtSite", worker.plugins[AtSite.name]).site
     key = str(message["key"])
     tell = _teller(worker, message)
     tell({"event": "begin", "worker": str(worker.name)})
@@ -48,7 +49,7 @@ def run(message: Message) -> dict[str, Any]:
         with _while_mine(worker, key, children):
             outcome = _built(message, site, directory, children, tell)
         if outcome["event"] == "done":
-            outcome = _published(message, directory, outcome, lambda: _require_mine(worker, key))
+            outcome = _published(message, outcome, lambda: _require_mine(worker, key))
         _keep_log(message, directory)
     return {**outcome, "worker": str(worker.name)}
 
@@ -63,7 +64,7 @@ def message(job: jobs.Job, options: Any, key: str, artifacts: str, topic: str) -
     request = data["request"]
     request["options"] = {name: value for name, value in request["options"].items() if name not in _PLACES}
     request["environ"] = {name: value for name, value in request["environ"].items() if name.startswith(_OF_IMAGES)}
-    data["options"]["shared"] = f"{artifacts.rstrip('/')}/.store"
+    data["options"]["shared"] = f"{directory_url(artifacts)}.store"
     return {
         **data,
         "key": key,
@@ -75,7 +76,7 @@ def message(job: jobs.Job, options: Any, key: str, artifacts: str, topic: str) -
 
 
 def _built(
-    message: Message, site: Any, directory: Path, children: process.Children, tell: Callable[[Message], None]
+    message: Message, site: Site, directory: Path, children: process.Children, tell: Callable[[Message], None]
 ) -> dict[str, Any]:
     """Build in a process that dies with this worker, and all that it has started with it."""
     request = dict(message["request"])
@@ -109,27 +110,31 @@ def _built(
     return _failed(jobs.vanished(status))
 
 
-def _published(message: Message, directory: Path, outcome: Message, require_mine: Callable[[], None]) -> dict[str, Any]:
-    """Bring the images to where all of them go; they are told by their new addresses."""
-    found = []
+def _published(message: Message, outcome: dict[str, Any], require_mine: Callable[[], None]) -> dict[str, Any]:
+    """Bring the images to where all of them go."""
     try:
         for made in jobs.made_from_json(outcome["artifacts"]):
             require_mine()
-            found.append(_publish(made, message["artifacts"]))
+            _publish(made, message["artifacts"])
     except DiskImageError as error:
         return _failed(error)
-    return {"event": "done", "artifacts": found}
+    return outcome
 
 
-def _publish(made: Artifact, artifacts: str) -> dict[str, Any]:
-    place = f"{artifacts.rstrip('/')}/"
-    (receipt,) = publish.publish(
-        source.read(made.path), destinations.parse([place]), publish.Options(force=True, say=lambda _: None)
-    )
+def _publish(made: Artifact, artifacts: str) -> None:
+    """
+    :raises RemoteError: the place refuses it
+    """
+    places = destinations.parse([directory_url(artifacts)])
+    options = publish.Options(force=True, say=lambda _: None)
+    (receipt,) = publish.publish(source.read(made.path), places, options)
     if receipt.status is publish.Status.FAILED:
-        raise RemoteError(receipt.message, receipt.hint)
-    (described,) = jobs.made_as_json([made])
-    return {**described, "path": f"{place}{made.path.name}"}
+        raise RemoteError(receipt.message or "the image was not published", receipt.hint)
+
+
+def directory_url(artifacts: str) -> str:
+    """With the slash that makes it a directory's."""
+    return f"{artifacts.rstrip('/')}/"
 
 
 def _keep_log(message: Message, directory: Path) -> None:
@@ -191,20 +196,3 @@ def holder(key: str, dask_scheduler: Any) -> str | None:
     """The worker that the scheduler believes to have a task; runs there."""
     task = dask_scheduler.tasks.get(key)
     return task.processing_on.address if task and task.processing_on else None
-
-
-@contextmanager
-def job_directory(work_dir: Path, key: str) -> Iterator[Path]:
-    """A directory for one job, which is removed with all that is mounted in it."""
-    path = work_dir / key
-    remove(path)
-    path.mkdir(mode=0o700, parents=True)
-    with mounts.afterwards(lambda: remove(path)):
-        yield path
-
-
-def remove(path: Path) -> None:
-    """Remove what a job has left, if anything: mounts, loop devices, files."""
-    if path.exists():
-        mounts.sweep(path)
-        process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", path]))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diskimage_create import filesystems
 from diskimage_create.errors import HostError, Problem, RemoteError
@@ -20,12 +20,12 @@ from diskimage_create.farm.jobs import Failed, Job, Outcome, Unbuilt, error_from
 from diskimage_create.farm.pool import Listener
 from diskimage_create.pipeline import BuildOptions
 
-if TYPE_CHECKING:
-    from distributed import Client, Future
-
 _CONNECT_SECONDS = 15.0
-#: How often the workers are looked at: one that alone could take a job may be gone
-_LOOK_SECONDS = 5.0
+#: How often the workers are looked at: others may have come, and one that alone could take a job may be gone
+_LOOK_SECONDS = 2.0
+#: How long a job waits for a worker that could build it: one that was killed may be started again
+_PATIENCE_SECONDS = 60.0
+_PREFIX = "diskimage-create-"
 
 
 @dataclass(frozen=True)
@@ -62,112 +62,142 @@ def build_all(
     :param keep_going: whether to begin others after one has failed
     :raises RemoteError: there is no such scheduler, or it goes away
     """
-    needs = order.made_of(jobs)
+    made_of = order.made_of(jobs)
     with _connected(cluster) as client:
         run = _Run(client, cluster, options, told)
-        good = True
+        possible = []
         for job in order.in_order(jobs):
-            refused = _refusal(job, needs[job.name], run.workers())
-            if refused:
-                good = False
+            if refused := _refusal(job, made_of[job.name], run.workers()):
                 yield Outcome(job, error=refused)
-            elif keep_going or good:
-                run.submit(job)
             else:
-                yield Outcome(job, error=Unbuilt("not begun, as another one failed", "--keep-going"))
-        for outcome in run.outcomes():
-            if outcome.error and not keep_going:
-                run.cancel_waiting()
-            yield outcome
+                possible.append(job)
+        if not keep_going and len(possible) < len(jobs):
+            yield from map(_not_begun, possible)
+        else:
+            yield from run.all(possible, keep_going=keep_going)
 
 
 class _Run:
-    """The tasks of one call."""
+    """The tasks of one call.
 
-    def __init__(self, client: Client, cluster: Cluster, options: BuildOptions, told: Listener) -> None:
+    Dask gives a task that needs resources to a worker as soon as it is submitted, and never takes it away again while
+    the worker is there. So a task is submitted when there is a slot for it: a long build keeps none waiting behind it.
+    """
+
+    def __init__(self, client: Any, cluster: Cluster, options: BuildOptions, told: Listener) -> None:
         self._client = client
         self._cluster = cluster
         self._options = options
         self._told = told
         self._id = uuid.uuid4().hex[:12]
-        self._topic = f"diskimage-create-{self._id}"
-        self._jobs: dict[str, Job] = {}
-        self._futures: dict[str, Future] = {}
-        self._begun: dict[str, float] = {}
+        self._topic = f"{_PREFIX}{self._id}"
+        self._tasks: dict[str, _Task] = {}
+        """Those that are submitted and not over, by their keys"""
+        self._alone: dict[str, float] = {}
+        """Since when no worker could build a job, by its name"""
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         client.subscribe_topic(self._topic, self._heard)
 
     def workers(self) -> list[placement.Resources]:
-        """What each worker offers that is there now."""
-        known = self._client.scheduler_info(n_workers=-1)["workers"]
-        return [worker["resources"] for worker in known.values()]
+        """What each worker offers that is there now.
 
-    def submit(self, job: Job) -> None:
-        """Let a worker build an image.
-
-        :raises LookupError: none of them can
+        :raises RemoteError: the scheduler is not there any more
         """
-        key = f"diskimage-create-{self._id}-{job.name}"
+        if self._client.status != "running":
+            raise RemoteError(f"the scheduler at {self._cluster.scheduler} went away", "the same line again goes on")
+        return [worker["resources"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values()]
+
+    def all(self, jobs: Sequence[Job], *, keep_going: bool) -> Iterator[Outcome]:
+        """Build images; what became of each, in the order in which they end."""
+        waiting = list(jobs)
+        while waiting or self._tasks:
+            yield from self._submit(waiting)
+            for outcome in (*self._ended(), *self._stranded()):
+                yield outcome
+                if outcome.error and not keep_going:
+                    yield from map(_not_begun, waiting)
+                    waiting.clear()
+
+    def _submit(self, waiting: list[Job]) -> Iterator[Outcome]:
+        """Submit what there is a slot for; those are over that no worker can build any more."""
+        workers = self.workers()
+        for job in list(waiting):
+            try:
+                resources = placement.needed(job.plan.spec, job.plan.environment, workers)
+            except LookupError as error:
+                if self._is_hopeless(job.name):
+                    waiting.remove(job)
+                    yield Outcome(job, error=HostError(f"no worker can build {job.name} any more: {error}"))
+                continue
+            self._alone.pop(job.name, None)
+            running = [task.resources for task in self._tasks.values()]
+            if placement.has_room(resources, running, workers):
+                waiting.remove(job)
+                self._submit_one(job, resources)
+
+    def _submit_one(self, job: Job, resources: placement.Resources) -> None:
+        key = f"{self._topic}-{job.name}"
         message = attempt.message(job, self._options, key, self._cluster.artifacts, self._topic)
-        resources = placement.needed(job.plan.spec, job.plan.environment, self.workers())
         # Not pure: the same image may be asked for again tomorrow.
-        future = self._client.submit(attempt.run, message, key=key, pure=False, resources=resources)
-        self._jobs[key], self._futures[key] = job, future
+        future = self._client.submit(attempt.run, message, key=key, pure=False, resources=dict(resources))
+        self._tasks[key] = _Task(job, future, resources)
         future.add_done_callback(lambda done: self._done.put(done.key))
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """What became of each job, in the order in which they end."""
-        left = set(self._futures)
-        while left:
-            try:
-                key = self._done.get(timeout=_LOOK_SECONDS)
-            except queue.Empty:
-                yield from self._without_workers(left)
-                continue
-            if key in left:
-                left.remove(key)
-                yield self._outcome(key)
+    def _ended(self) -> Iterator[Outcome]:
+        """The task that ends next, if one ends soon."""
+        with suppress(queue.Empty):
+            task = self._tasks.pop(self._done.get(timeout=_LOOK_SECONDS), None)
+            if task:
+                yield task.outcome(self._cluster)
 
-    def cancel_waiting(self) -> None:
-        """Forget the tasks that no worker has begun."""
-        waiting = [future for key, future in self._futures.items() if not future.done() and key not in self._begun]
-        self._client.cancel(waiting, reason="another one failed")
-
-    def _outcome(self, key: str) -> Outcome:
-        from distributed import CancelledError
-
-        job, future = self._jobs[key], self._futures[key]
-        seconds = monotonic() - self._begun.get(key, monotonic())
-        try:
-            result: Mapping[str, Any] = future.result()
-        except CancelledError:
-            if self._client.status != "running":
-                raise RemoteError(f"the scheduler at {self._cluster.scheduler} went away") from None
-            return Outcome(job, error=Unbuilt("not begun, as another one failed", "--keep-going"))
-        except Exception as error:  # of Dask: the task itself answers with what went wrong
-            return Outcome(job, error=_broken(error), seconds=seconds)
-        if result["event"] == "failed":
-            return Outcome(job, error=error_from_json(result), seconds=seconds, seen=result["seen"])
-        return Outcome(job, made_from_json(result["artifacts"]), seconds=seconds)
-
-    def _without_workers(self, left: set[str]) -> Iterator[Outcome]:
-        """Jobs that wait for a worker which has gone: they go to another one, or are over."""
+    def _stranded(self) -> Iterator[Outcome]:
+        """Tasks whose worker has gone, and that no other one can take."""
         workers = self.workers()
-        for key in sorted(left - self._begun.keys()):
-            job, future = self._jobs[key], self._futures[key]
-            try:
-                placement.needed(job.plan.spec, job.plan.environment, workers)
-            except LookupError as error:
-                left.remove(key)
-                future.cancel()
-                yield Outcome(job, error=HostError(f"no worker can build it any more: {error}"))
+        for key, task in list(self._tasks.items()):
+            if task.future.done() or any(placement.can(worker, task.resources) for worker in workers):
+                self._alone.pop(task.job.name, None)
+            elif self._is_hopeless(task.job.name):
+                del self._tasks[key]
+                task.future.cancel()
+                what = f"the worker that could build {task.job.name} has gone"
+                yield Outcome(task.job, error=HostError(what, "start it again, and build once more"))
+
+    def _is_hopeless(self, name: str) -> bool:
+        """Whether a job has been without a worker for long enough."""
+        return monotonic() - self._alone.setdefault(name, monotonic()) > _PATIENCE_SECONDS
 
     def _heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
         said = dict(event[1])
-        key = f"diskimage-create-{self._id}-{said.pop('job')}"
-        if said["event"] == "begin":
-            self._begun.setdefault(key, monotonic())
-        self._told(self._jobs[key], said)
+        task = self._tasks.get(f"{self._topic}-{said.pop('job')}")
+        if task:
+            task.started = task.started or monotonic()
+            self._told(task.job, said)
+
+
+@dataclass
+class _Task:
+    """A job that was submitted."""
+
+    job: Job
+    future: Any
+    resources: placement.Resources
+    started: float | None = None
+
+    def outcome(self, cluster: Cluster) -> Outcome:
+        """What became of it."""
+        seconds = monotonic() - self.started if self.started else 0.0
+        try:
+            result: Mapping[str, Any] = self.future.result()
+        except Exception as error:  # of Dask: the task itself answers with what went wrong
+            return Outcome(self.job, error=_broken(error), seconds=seconds)
+        if result["event"] == "failed":
+            return Outcome(self.job, error=error_from_json(result), seconds=seconds, seen=result["seen"])
+        made = made_from_json(result["artifacts"])
+        return Outcome(self.job, made, at=attempt.directory_url(cluster.artifacts), seconds=seconds)
+
+
+def _not_begun(job: Job) -> Outcome:
+    return Outcome(job, error=Unbuilt("not begun, as another one failed", "--keep-going"))
 
 
 def _refusal(job: Job, made_of: frozenset[str], workers: Sequence[placement.Resources]) -> HostError | None:
@@ -193,11 +223,13 @@ def _broken(error: Exception) -> Failed:
 
 
 @contextmanager
-def _connected(cluster: Cluster) -> Iterator[Client]:
-    from distributed import Client
+def _connected(cluster: Cluster) -> Iterator[Any]:
+    """Dask's client, whose methods have no types."""
+    import distributed
 
+    make: Any = distributed.Client
     try:
-        client = Client(cluster.scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client = make(cluster.scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         what = f"no scheduler answers at {cluster.scheduler}: {error}"
         raise RemoteError(what, "is 'dask scheduler' running there?") from None

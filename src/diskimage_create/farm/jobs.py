@@ -59,6 +59,8 @@ class Outcome:
     job: Job
     artifacts: tuple[Artifact, ...] = ()
     error: DiskImageError | None = None
+    at: str = ""
+    """URL of the directory that has the images; empty where they are files of this machine"""
     seconds: float = 0.0
     seen: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What checks saw of an image that was rejected (``reports.seen_of``)"""

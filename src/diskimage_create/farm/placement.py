@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from diskimage_create.architectures import Runs
 from diskimage_create.farm.order import memory_bytes
-from diskimage_create.host import Runs
 from diskimage_create.model import ImageSpec
 
 #: Builds at the same time
@@ -42,7 +42,7 @@ def needed(spec: ImageSpec, environment: Iterable[str], workers: Sequence[Resour
     common = {SLOT: 1.0, LOOP: 1.0, MEMORY: float(memory_bytes(spec, environment))}
     for how in Runs:
         wanted = {**common, _architecture(spec.arch, how): 1.0}
-        if any(_can(worker, wanted) for worker in workers):
+        if any(can(worker, wanted) for worker in workers):
             return wanted
     raise LookupError(_why(spec, common, workers))
 
@@ -51,8 +51,25 @@ def _architecture(arch: str, how: Runs) -> str:
     return f"{how.value}-{arch}"
 
 
-def _can(worker: Resources, wanted: Resources) -> bool:
+def can(worker: Resources, wanted: Resources) -> bool:
+    """Whether a worker that has nothing else to do could take a task."""
     return all(worker.get(name, 0.0) >= amount for name, amount in wanted.items())
+
+
+def has_room(wanted: Resources, running: Sequence[Resources], workers: Sequence[Resources]) -> bool:
+    """Whether one of the workers that can take a task is likely to have a slot for it.
+
+    :param running: what the tasks that were submitted before have asked for
+    """
+    able = [worker for worker in workers if can(worker, wanted)]
+    alike = sum(_alike(wanted, other) for other in running)
+    slots = sum(worker[SLOT] for worker in workers if worker.get(SLOT))
+    return len(running) < slots and alike < sum(worker[SLOT] for worker in able)
+
+
+def _alike(one: Resources, other: Resources) -> bool:
+    """Whether two tasks ask for the same kind of worker."""
+    return one.keys() == other.keys()
 
 
 def _why(spec: ImageSpec, common: Resources, workers: Sequence[Resources]) -> str:

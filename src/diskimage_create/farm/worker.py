@@ -3,56 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
-from diskimage_create import host, process
+from diskimage_create import host
 from diskimage_create.errors import HostError, RemoteError
-from diskimage_create.farm import attempt, order, placement
+from diskimage_create.farm import order, placement
+from diskimage_create.farm.site import AtSite, Site
 from diskimage_create.requirements import BASE, require_all
-
-if TYPE_CHECKING:
-    from distributed import Worker
-
-#: How long a build may take to clean up when its job is not wanted any more
-_GRACE_SECONDS = 3 * process.GRACE_SECONDS
-_LOCK = "lock"
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where a worker works."""
-
-    cache_dir: Path
-    work_dir: Path
-    grace: float = _GRACE_SECONDS
-
-    def directory(self, key: str) -> AbstractContextManager[Path]:
-        """For one job."""
-        return attempt.job_directory(self.work_dir, key)
-
-
-class _AtSite:
-    """Tells the worker's tasks where they are: Dask's plugins are what a worker carries along."""
-
-    name = "diskimage-create"
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-
-    def setup(self, worker: Worker) -> None:
-        """The worker starts."""
-
-    def teardown(self, worker: Worker) -> None:
-        """The worker ends."""
-
-    def transition(self, key: str, start: str, finish: str, **_: Any) -> None:
-        """A task of the worker changes its state."""
 
 
 def run(scheduler: str, site: Site, slots: int, name: str | None) -> None:
@@ -63,7 +22,11 @@ def run(scheduler: str, site: Site, slots: int, name: str | None) -> None:
     :raises RemoteError: there is no such scheduler
     """
     require_all(BASE, "be a worker")
-    with _alone(site):
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise HostError("distributed is not installed", "pip install 'diskimage-create[farm]'") from None
+    with site.alone():
         asyncio.run(_work(scheduler, site, slots, name))
 
 
@@ -84,31 +47,12 @@ async def _work(scheduler: str, site: Site, slots: int, name: str | None) -> Non
             resources=offers(slots),
             memory_limit=0,  # builds are no memory of this process
             local_directory=str(site.work_dir),
-            plugins=[_AtSite(site)],
+            plugins=cast("Any", [AtSite(site)]),
         )
     except (OSError, TimeoutError) as error:
-        raise RemoteError(
-            f"no scheduler answers at {scheduler}: {error}", "is 'dask scheduler' running there?"
-        ) from None
+        what = f"no scheduler answers at {scheduler}: {error}"
+        raise RemoteError(what, "is 'dask scheduler' running there?") from None
     try:
         await worker.finished()
     finally:
         await worker.close()
-
-
-@contextmanager
-def _alone(site: Site) -> Iterator[None]:
-    """Have the working directory for ourselves, without what an earlier worker left that was killed.
-
-    :raises HostError: another worker has it
-    """
-    site.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (site.work_dir / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HostError(f"another worker works in {site.work_dir}", "name another --work-dir") from None
-        for path in site.work_dir.iterdir():
-            if path.name != _LOCK:
-                attempt.remove(path)
-        yield
