@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ class Farm:
         self.scheduler, *self.machines = network.machines
         self.directory = directory
         self.artifacts = directory / "artifacts"
+        self.started: Counter[str] = Counter()
         self.address = f"tcp://{self.scheduler.address}:{PORT}"
         self._proxies = dict.fromkeys(("http_proxy", "https_proxy"), network.proxy)
 
@@ -47,6 +49,7 @@ class Farm:
 
     @contextmanager
     def running(self, machine: Machine, name: str, *command: object, **more: str) -> Iterator[subprocess.Popen[str]]:
+        self.started[name] += 1
         with (
             (self.directory / f"{name}.log").open("a") as log,
             subprocess.Popen(
@@ -107,7 +110,7 @@ def workers(farm: Farm) -> Iterator[dict[str, subprocess.Popen[str]]]:
         made = {}
         for number, machine in enumerate(farm.machines, 1):
             made[f"w{number}"] = stack.enter_context(farm.running(machine, f"w{number}", *farm.worker(number)))
-        eventually(lambda: all("Registered to" in farm.log(name).rpartition("Start worker")[2] for name in made), 60)
+        eventually(lambda: all(farm.log(name).count("works for") == farm.started[name] for name in made), 60)
         yield made
 
 
@@ -173,7 +176,7 @@ def test_a_build_whose_worker_is_killed_goes_on_elsewhere(
     assert farm.processes(number) == []
     assert [path.name for path in farm.work(number).iterdir() if path.name.startswith("diskimage-create-")]
     with farm.running(farm.machines[number - 1], began[0], *farm.worker(number)):
-        eventually(lambda: "Registered to" in farm.log(began[0]).rpartition("Start worker")[2], 60)
+        eventually(lambda: farm.log(began[0]).count("works for") == farm.started[began[0]], 60)
         assert [path.name for path in farm.work(number).iterdir() if path.name.startswith("diskimage-create-")] == []
     assert not {name for name in leftovers() if str(farm.work(number)) in name}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -33,5 +34,5 @@ def worker(scheduler: str, cache_dir: str, work_dir: str | None, jobs: int, name
 
     cache = Path(os.path.abspath(os.path.expanduser(cache_dir)))
     work = Path(os.path.abspath(os.path.expanduser(work_dir))) if work_dir else cache / "worker"
-    farm_worker.run(scheduler, Site(cache, work), jobs, name)
+    farm_worker.run(scheduler, Site(cache, work, partial(click.echo, err=True)), jobs, name)
     return 0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from diskimage_create import filesystems, process, publish
 from diskimage_create.errors import DiskImageError, Interrupted, RemoteError
 from diskimage_create.farm import jobs
-from diskimage_create.farm.site import AtSite, Site
+from diskimage_create.farm.site import PLUGIN, Site
 from diskimage_create.model import Artifact
 from diskimage_create.publish import destinations, source
 
@@ -41,17 +41,19 @@ def run(message: Message) -> dict[str, Any]:
     from distributed import get_worker
 
     worker = get_worker()
-    site: Site = cast("AtSite", worker.plugins[AtSite.name]).site
+    site: Site = cast("Any", worker.plugins[PLUGIN]).site
     key = str(message["key"])
     tell = _teller(worker, message)
-    tell({"event": "begin", "worker": str(worker.name)})
+    tell({"event": "begin", "on": str(worker.name)})
+    site.say(f"{message['name']}: begins")
     with site.directory(key) as directory, process.Children(site.grace) as children:
         with _while_mine(worker, key, children):
             outcome = _built(message, site, directory, children, tell)
         if outcome["event"] == "done":
             outcome = _published(message, outcome, lambda: _require_mine(worker, key))
         _keep_log(message, directory)
-    return {**outcome, "worker": str(worker.name)}
+    site.say(f"{message['name']}: {outcome['event']}")
+    return outcome
 
 
 def message(job: jobs.Job, options: Any, key: str, artifacts: str, topic: str) -> Message:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import queue
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -26,6 +28,10 @@ _LOOK_SECONDS = 2.0
 #: How long a job waits for a worker that could build it: one that was killed may be started again
 _PATIENCE_SECONDS = 60.0
 _PREFIX = "diskimage-create-"
+
+
+#: What placement depends on: architecture, bytes of memory
+_Kind = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -93,47 +99,55 @@ class _Run:
         self._topic = f"{_PREFIX}{self._id}"
         self._tasks: dict[str, _Task] = {}
         """Those that are submitted and not over, by their keys"""
-        self._alone: dict[str, float] = {}
-        """Since when no worker could build a job, by its name"""
+        self._workers: list[placement.Resources] = []
+        self._looked = -_LOOK_SECONDS
+        self._alone: dict[object, float] = {}
+        """Since when no worker could build a kind of image"""
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         client.subscribe_topic(self._topic, self._heard)
 
     def workers(self) -> list[placement.Resources]:
-        """What each worker offers that is there now.
+        """What each worker offers that was there a moment ago.
 
         :raises RemoteError: the scheduler is not there any more
         """
         if self._client.status != "running":
             raise RemoteError(f"the scheduler at {self._cluster.scheduler} went away", "the same line again goes on")
-        return [worker["resources"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values()]
+        if monotonic() - self._looked > _LOOK_SECONDS:
+            known = self._client.scheduler_info(n_workers=-1)["workers"]
+            self._workers = [worker["resources"] for worker in known.values()]
+            self._looked = monotonic()
+        return self._workers
 
     def all(self, jobs: Sequence[Job], *, keep_going: bool) -> Iterator[Outcome]:
         """Build images; what became of each, in the order in which they end."""
-        waiting = list(jobs)
+        waiting: dict[_Kind, deque[Job]] = {}
+        for job in jobs:
+            waiting.setdefault(_kind(job), deque()).append(job)
         while waiting or self._tasks:
             yield from self._submit(waiting)
             for outcome in (*self._ended(), *self._stranded()):
                 yield outcome
                 if outcome.error and not keep_going:
-                    yield from map(_not_begun, waiting)
+                    yield from map(_not_begun, chain.from_iterable(waiting.values()))
                     waiting.clear()
 
-    def _submit(self, waiting: list[Job]) -> Iterator[Outcome]:
-        """Submit what there is a slot for; those are over that no worker can build any more."""
+    def _submit(self, waiting: dict[_Kind, deque[Job]]) -> Iterator[Outcome]:
+        """Submit what there is a slot for; a kind of image is over that no worker can build any more."""
         workers = self.workers()
-        for job in list(waiting):
+        for kind, jobs in list(waiting.items()):
             try:
-                resources = placement.needed(job.plan.spec, job.plan.environment, workers)
+                resources = placement.needed(*kind, workers)
             except LookupError as error:
-                if self._is_hopeless(job.name):
-                    waiting.remove(job)
-                    yield Outcome(job, error=HostError(f"no worker can build {job.name} any more: {error}"))
+                if self._is_hopeless(kind):
+                    what = f"no worker can build it any more: {error}"
+                    yield from (Outcome(job, error=HostError(what)) for job in waiting.pop(kind))
                 continue
-            self._alone.pop(job.name, None)
-            running = [task.resources for task in self._tasks.values()]
-            if placement.has_room(resources, running, workers):
-                waiting.remove(job)
-                self._submit_one(job, resources)
+            self._alone.pop(kind, None)
+            while jobs and placement.has_room(resources, [task.resources for task in self._tasks.values()], workers):
+                self._submit_one(jobs.popleft(), resources)
+            if not jobs:
+                del waiting[kind]
 
     def _submit_one(self, job: Job, resources: placement.Resources) -> None:
         key = f"{self._topic}-{job.name}"
@@ -155,19 +169,20 @@ class _Run:
         workers = self.workers()
         for key, task in list(self._tasks.items()):
             if task.future.done() or any(placement.can(worker, task.resources) for worker in workers):
-                self._alone.pop(task.job.name, None)
-            elif self._is_hopeless(task.job.name):
+                self._alone.pop(key, None)
+            elif self._is_hopeless(key):
                 del self._tasks[key]
                 task.future.cancel()
                 what = f"the worker that could build {task.job.name} has gone"
                 yield Outcome(task.job, error=HostError(what, "start it again, and build once more"))
 
-    def _is_hopeless(self, name: str) -> bool:
-        """Whether a job has been without a worker for long enough."""
-        return monotonic() - self._alone.setdefault(name, monotonic()) > _PATIENCE_SECONDS
+    def _is_hopeless(self, what: object) -> bool:
+        """Whether something has been without a worker for long enough."""
+        return monotonic() - self._alone.setdefault(what, monotonic()) > _PATIENCE_SECONDS
 
     def _heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
         said = dict(event[1])
+        said.pop("worker", None)  # its address, which the scheduler adds
         task = self._tasks.get(f"{self._topic}-{said.pop('job')}")
         if task:
             task.started = task.started or monotonic()
@@ -196,6 +211,10 @@ class _Task:
         return Outcome(self.job, made, at=attempt.directory_url(cluster.artifacts), seconds=seconds)
 
 
+def _kind(job: Job) -> _Kind:
+    return job.plan.spec.arch, order.memory_bytes(job.plan.spec, job.plan.environment)
+
+
 def _not_begun(job: Job) -> Outcome:
     return Outcome(job, error=Unbuilt("not begun, as another one failed", "--keep-going"))
 
@@ -206,7 +225,7 @@ def _refusal(job: Job, made_of: frozenset[str], workers: Sequence[placement.Reso
         what = f"{job.name} is made of {', '.join(sorted(made_of))}, whose file workers do not have"
         return HostError(what, "build the two on this machine, without --scheduler")
     try:
-        placement.needed(job.plan.spec, job.plan.environment, workers)
+        placement.needed(*_kind(job), workers)
     except LookupError as error:
         return HostError(f"no worker can build {job.name}: {error}", "start one: diskimage-create worker --help")
     return None

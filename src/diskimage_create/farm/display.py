@@ -73,7 +73,7 @@ class Table:
         match event:
             case {"event": "begin", **more}:
                 self._progress.start_task(row)
-                self._progress.update(row, step=more.get("worker", "begins"))
+                self._progress.update(row, step=more.get("on", "begins"))
             case {"event": "say", "text": text}:
                 self._progress.console.print(f"{job.name}: {text}", markup=False, highlight=False)
             case {"event": "step" | "tick", "done": done, "expected": expected, **more}:

@@ -6,11 +6,9 @@ Source: https://distributed.dask.org/en/stable/resources.html
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from diskimage_create.architectures import Runs
-from diskimage_create.farm.order import memory_bytes
-from diskimage_create.model import ImageSpec
+from diskimage_create.architectures import Runs, usual_name
 
 #: Builds at the same time
 SLOT = "build"
@@ -30,25 +28,25 @@ def offered(slots: int, architectures: Mapping[str, Runs], memory: int, loop_dev
     return {SLOT: float(slots), MEMORY: float(memory), **({LOOP: float(slots)} if loop_devices else {}), **runs}
 
 
-def needed(spec: ImageSpec, environment: Iterable[str], workers: Sequence[Resources]) -> dict[str, float]:
+def needed(arch: str, memory: int, workers: Sequence[Resources]) -> dict[str, float]:
     """What the build of an image asks for.
 
     Where one of the workers runs the programs of its architecture itself, no other one gets it.
 
-    :param environment: names of the build's variables
+    :param memory: bytes
     :param workers: what each of them offers
     :raises LookupError: none of them can build it; says why
     """
-    common = {SLOT: 1.0, LOOP: 1.0, MEMORY: float(memory_bytes(spec, environment))}
+    common = {SLOT: 1.0, LOOP: 1.0, MEMORY: float(memory)}
     for how in Runs:
-        wanted = {**common, _architecture(spec.arch, how): 1.0}
+        wanted = {**common, _architecture(arch, how): 1.0}
         if any(can(worker, wanted) for worker in workers):
             return wanted
-    raise LookupError(_why(spec, common, workers))
+    raise LookupError(_why(arch, common, workers))
 
 
 def _architecture(arch: str, how: Runs) -> str:
-    return f"{how.value}-{arch}"
+    return f"{how.name.lower()}-{usual_name(arch)}"
 
 
 def can(worker: Resources, wanted: Resources) -> bool:
@@ -72,16 +70,16 @@ def _alike(one: Resources, other: Resources) -> bool:
     return one.keys() == other.keys()
 
 
-def _why(spec: ImageSpec, common: Resources, workers: Sequence[Resources]) -> str:
+def _why(arch: str, common: Resources, workers: Sequence[Resources]) -> str:
     """What no worker has; of several things, what comes first."""
     if not workers:
         return "there are no workers"
     if not any(worker.get(SLOT) for worker in workers):
         return "none of the workers was started by 'diskimage-create worker'"
-    if not any(worker.get(_architecture(spec.arch, how)) for worker in workers for how in Runs):
-        return f"programs of {spec.arch} run on no worker"
+    if not any(worker.get(_architecture(arch, how)) for worker in workers for how in Runs):
+        return f"programs of {arch} run on no worker"
     if not any(worker.get(LOOP) for worker in workers):
         return "no worker has loop devices"
     if not any(worker.get(MEMORY, 0.0) >= common[MEMORY] for worker in workers):
         return f"no worker has {common[MEMORY] / 2**30:.0f} GiB of memory"
-    return f"no worker has all of it: {spec.arch}, loop devices and {common[MEMORY] / 2**30:.0f} GiB of memory"
+    return f"no worker has all of it: {arch}, loop devices and {common[MEMORY] / 2**30:.0f} GiB of memory"

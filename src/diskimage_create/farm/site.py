@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from diskimage_create import mounts, process
 from diskimage_create.errors import HostError
 
-if TYPE_CHECKING:
-    from distributed import Worker
-
+#: What Dask's worker carries along to tell its tasks of the site
+PLUGIN = "diskimage-create"
 _LOCK = "lock"
 
 
@@ -24,6 +22,8 @@ class Site:
 
     cache_dir: Path
     work_dir: Path
+    say: Callable[[str], None] = lambda text: None
+    """Tells whoever looks after the worker; any thread may"""
     grace: float = 3 * process.GRACE_SECONDS
     """Seconds that a build may take to clean up when its job is not wanted any more"""
 
@@ -52,24 +52,6 @@ class Site:
         path.mkdir(mode=0o700)
         with mounts.afterwards(lambda: _remove(path)):
             yield path
-
-
-class AtSite:
-    """Tells the worker's tasks where they are: what a worker of Dask's carries along is a plugin."""
-
-    name = "diskimage-create"
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-
-    def setup(self, worker: Worker) -> None:
-        """The worker starts."""
-
-    def teardown(self, worker: Worker) -> None:
-        """The worker ends."""
-
-    def transition(self, key: str, start: str, finish: str, **_: Any) -> None:
-        """A task of the worker changes its state."""
 
 
 def _remove(path: Path) -> None:

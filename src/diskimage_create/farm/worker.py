@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any, cast
 
 from diskimage_create import host
 from diskimage_create.errors import HostError, RemoteError
 from diskimage_create.farm import order, placement
-from diskimage_create.farm.site import AtSite, Site
+from diskimage_create.farm.site import PLUGIN, Site
 from diskimage_create.requirements import BASE, require_all
 
 
@@ -37,21 +36,31 @@ def offers(slots: int) -> dict[str, float]:
 
 
 async def _work(scheduler: str, site: Site, slots: int, name: str | None) -> None:
-    from distributed import Worker
+    from distributed import Worker, WorkerPlugin
 
+    class AtSite(WorkerPlugin):
+        name = PLUGIN
+
+        def __init__(self) -> None:
+            self.site = site
+
+    offered = offers(slots)
     try:
         worker = await Worker(
             scheduler,
             nthreads=slots,
+            dashboard=False,
             name=name,
-            resources=offers(slots),
+            resources=offered,
             memory_limit=0,  # builds are no memory of this process
             local_directory=str(site.work_dir),
-            plugins=cast("Any", [AtSite(site)]),
+            plugins=(AtSite(),),
         )
     except (OSError, TimeoutError) as error:
         what = f"no scheduler answers at {scheduler}: {error}"
         raise RemoteError(what, "is 'dask scheduler' running there?") from None
+    what = ", ".join(f"{name} {amount:.0f}" for name, amount in sorted(offered.items()))
+    site.say(f"{worker.name} works for {scheduler}: {what}")
     try:
         await worker.finished()
     finally:

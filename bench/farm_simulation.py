@@ -1,0 +1,136 @@
+"""Ten thousand images on a hundred workers, some of which die: what Dask's scheduler costs.
+
+    python bench/farm_simulation.py [--images N] [--workers N] [--faster N] [--seed N]
+
+The scheduler, the workers (as threads of this process) and the client's part (``farm/cluster.py``) are the real ones;
+only a build is a pause, N times as short as the build would be (a logarithmic normal distribution around 90 seconds, as
+measured for base images and amphorae, and some of ten minutes). For every hundredth image a worker dies in the middle
+of a build, and a new one comes.
+
+What scheduling takes is not N times as short. So the time in which a worker had nothing to do, although there was work,
+is compared with the time that the builds would have taken: idle / (N x busy). Workers that share one interpreter with
+the scheduler keep it waiting as real ones would not: it is an upper limit.
+
+Goal: under 0.01. And each image has one result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from common import table
+from distributed import Client, LocalCluster, Worker
+
+from diskimage_create.architectures import Runs
+from diskimage_create.farm import attempt, cluster, placement
+
+_lock = threading.Lock()
+_finished: list[tuple[str, float]] = []
+
+
+def main() -> None:
+    """Simulate, and print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=100)
+    parser.add_argument("--faster", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=9)
+    arguments = parser.parse_args()
+    randomly = random.Random(arguments.seed)
+    builds = {f"image-{number}": seconds(randomly) for number in range(arguments.images)}
+    attempt.run = pause  # type: ignore[assignment]
+    attempt.message = lambda job, _options, key, _artifacts, _topic: {  # type: ignore[assignment]
+        "key": key, "name": job.name, "seconds": builds[job.name] / arguments.faster,
+    }  # fmt: skip
+    with Farm(arguments.workers, randomly) as farm, Client(farm.cluster) as client:
+        run = cluster._Run(client, cluster.Cluster("", "file:///nowhere"), None, lambda *_: None)  # type: ignore[arg-type]
+        jobs: Any = [image(name) for name in builds]
+        started = time.monotonic()
+        deaths = farm.let_some_die(every=len(jobs) // 100, over=lambda: len(_finished))
+        outcomes = Counter(outcome.job.name for outcome in run.all(jobs, keep_going=True) if outcome.error is None)
+        took = time.monotonic() - started
+    assert outcomes == Counter(builds), "an image has no result, or two"
+    busy = sum(each for _, each in _finished)
+    tail = max(builds.values()) / arguments.faster  # at the end most workers have nothing to do, and nothing is left
+    idle = arguments.workers * max(0.0, took - tail) - busy
+    overhead = max(0.0, idle) / (arguments.faster * busy)
+    rows: list[tuple[object, ...]] = [("", "measured", "asked")]
+    rows += [("images, each with one result", len(outcomes), ""), ("workers that died", len(deaths), "")]
+    rows += [("builds that were begun again", len(_finished) - len(outcomes), "")]
+    rows += [("seconds, all", f"{took:.0f}", ""), ("milliseconds an image", f"{1000 * took / len(jobs):.1f}", "")]
+    rows += [("overhead / build time", f"{overhead:.4f}", "0.01")]
+    print(table(rows))
+
+
+def seconds(randomly: random.Random) -> float:
+    """Of a build."""
+    return 600.0 if randomly.random() < 0.02 else min(600.0, randomly.lognormvariate(4.5, 0.4))
+
+
+def image(name: str) -> SimpleNamespace:
+    """As much of a job as placement asks for."""
+    return SimpleNamespace(
+        name=name, plan=SimpleNamespace(spec=SimpleNamespace(arch="amd64", tmpfs=True), environment={})
+    )
+
+
+def pause(message: dict[str, Any]) -> dict[str, Any]:
+    """In place of a build."""
+    time.sleep(message["seconds"])
+    with _lock:
+        _finished.append((message["name"], message["seconds"]))
+    return {"event": "done", "artifacts": []}
+
+
+class Farm:
+    """The workers, and their deaths."""
+
+    def __init__(self, workers: int, randomly: random.Random) -> None:
+        self._offered = placement.offered(1, {"amd64": Runs.NATIVE}, 8 * 2**30, True)
+        self._randomly = randomly
+        self._over = threading.Event()
+        self.cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=False, memory_limit=0, resources=self._offered,
+            dashboard_address=None, silence_logs=50,
+        )  # fmt: skip
+        self._workers: list[Any] = list(self.cluster.workers.values())
+
+    def __enter__(self) -> Farm:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self.cluster.close(timeout=30)
+
+    def let_some_die(self, every: int, over: Any) -> list[str]:
+        """Let a worker die whenever so many builds have ended; the names of the dead."""
+        dead: list[str] = []
+
+        def look() -> None:
+            while not self._over.wait(0.05):
+                if over() >= (len(dead) + 1) * every:
+                    worker = self._workers.pop(self._randomly.randrange(len(self._workers)))
+                    self.cluster.sync(worker.close, timeout=0.1, executor_wait=False, nanny=False)
+                    dead.append(str(worker.name))
+                    self._workers.append(self.cluster.sync(self._another))
+
+        threading.Thread(target=look, daemon=True).start()
+        return dead
+
+    async def _another(self) -> Any:
+        return await Worker(
+            self.cluster.scheduler_address, nthreads=1, memory_limit=0, resources=self._offered, silence_logs=50
+        )
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    main()
