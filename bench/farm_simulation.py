@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=100)
-    parser.add_argument("--faster", type=int, default=100)
+    parser.add_argument("--faster", type=int, default=50)
     parser.add_argument("--seed", type=int, default=9)
     arguments = parser.parse_args()
     randomly = random.Random(arguments.seed)
@@ -108,7 +107,8 @@ class Farm:
 
     def __exit__(self, *exception: object) -> None:
         self._over.set()
-        self.cluster.close(timeout=30)
+        with suppress(TimeoutError):  # what is left of it ends with this process
+            self.cluster.close(timeout=30)
 
     def let_some_die(self, every: int, over: Any) -> list[str]:
         """Let a worker die whenever so many builds have ended; the names of the dead."""
@@ -132,5 +132,6 @@ class Farm:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    main()
+    from farm_simulation import main as imported  # Dask finds the functions of a module by its name
+
+    imported()

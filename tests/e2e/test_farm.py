@@ -230,6 +230,20 @@ def test_the_client_ends_the_builds_that_it_has_asked_for(
     eventually(lambda: not farm.processes(int(begun[0][1:])), 90)
 
 
+def test_a_worker_that_is_stopped_leaves_nothing(
+    farm: Farm, workers: dict[str, subprocess.Popen[str]], builds: Path
+) -> None:
+    def end(name: str) -> None:
+        workers[name].terminate()
+        workers[name].wait(120)
+        assert farm.processes(int(name[1:])) == []
+        assert {path.name for path in farm.work(int(name[1:])).iterdir()} <= {"lock", "dask-scratch-space"}
+
+    built, began = build_until(builds / "farm-client", farm, "post-install", end, "--package", "lsof")
+    assert_published(farm, built)
+    assert len(set(began)) == 2
+
+
 def test_no_scheduler(farm: Farm, builds: Path) -> None:
     nobody = ["--scheduler", f"tcp://{farm.machines[0].address}:9", "--artifacts", f"file://{farm.artifacts}"]
     built = run_build(builds / "farm-client", *IMAGE, *nobody, env=SMALL)

@@ -74,15 +74,15 @@ def test_no_more_is_submitted_than_there_are_slots(workers: list[Any], wanted: l
 # --- the client's part, with a scheduler and workers in this process
 
 
-def job(name: str, arch: str = "amd64") -> Any:
-    spec = SimpleNamespace(arch=arch, tmpfs=False, output=Path("/x", name))
+def job(name: str, arch: str = "amd64", types: tuple[str, ...] = ("qcow2",)) -> Any:
+    spec = SimpleNamespace(arch=arch, tmpfs=False, types=types, output=Path("/x", name))
     return SimpleNamespace(name=name, plan=SimpleNamespace(spec=spec, environment={}))
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, memory_limit=0, dashboard_address=None,
+        n_workers=2, threads_per_worker=1, processes=False, memory_limit=0, dashboard_address=":0",
         resources=placement.offered(1, {"amd64": NATIVE}, 16 * GIB, True), protocol="tcp", host="127.0.0.1",
     ) as made:  # fmt: skip
         yield made.scheduler_address
@@ -148,6 +148,16 @@ def test_one_that_fails_does_not_keep_others_from_being_built(address: str, monk
     assert [outcomes[name].error and outcomes[name].error.exit_code for name in "abcd"] == [4, 4, None, 3]
     assert "RuntimeError: oh" in str(outcomes["b"].error)
     assert "programs of s390x run on no worker" in str(outcomes["d"].error)
+
+
+def test_what_would_stay_on_a_worker_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Builds(monkeypatch)
+    outcomes = build(address, job("a", types=("tar", "docker")), job("b"))
+    assert outcomes["a"].error.exit_code == 2
+    assert outcomes["b"].error is None
+    monkeypatch.setattr(cluster.order, "made_of", lambda _: {"a": frozenset(), "b": frozenset({"a"})})
+    outcomes = build(address, job("a"), job("b"))
+    assert "made of a" in str(outcomes["b"].error)
 
 
 def test_without_keep_going_nothing_begins_after_a_failure(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

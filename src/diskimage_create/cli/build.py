@@ -95,7 +95,7 @@ def build(
     if offline and (refresh or no_store):
         what, other = "--offline uses nothing but what is stored", "--refresh" if refresh else "--no-store"
         problems.append(Problem(f"{what}, and {other} nothing of it", other, "leave one of the two out"))
-    problems += _cluster_problems(ctx, scheduler, artifacts, here=[attest, sign, report])
+    problems += _cluster_problems(ctx, scheduler, artifacts, here=[attest, sign, report, keep_failed])
     how = pipeline.BuildOptions(
         validate=not no_validate,
         keep_failed=keep_failed,
@@ -144,7 +144,9 @@ def _cluster_problems(
 
     if any(here):
         hint = "fetch the images, then: attest, validate --report"
-        yield Problem("the images of a cluster are not on this machine", "--attest, --sign, --report", hint)
+        yield Problem(
+            "the images of a cluster are not on this machine", "--attest, --sign, --report, --keep-failed", hint
+        )
     try:
         cluster.require(cluster.Cluster(scheduler, artifacts))
     except InputError as error:

@@ -46,13 +46,14 @@ def run(message: Message) -> dict[str, Any]:
     tell = _teller(worker, message)
     tell({"event": "begin", "on": str(worker.name)})
     site.say(f"{message['name']}: begins")
-    with site.directory(key) as directory, process.Children(site.grace) as children:
+    with site.job(key) as (directory, children):
         with _while_mine(worker, key, children):
             outcome = _built(message, site, directory, children, tell)
         if outcome["event"] == "done":
-            outcome = _published(message, outcome, lambda: _require_mine(worker, key))
+            outcome = _published(message, outcome, lambda: _require_mine(worker, key), site.say)
         _keep_log(message, directory)
-    site.say(f"{message['name']}: {outcome['event']}")
+    if outcome["event"] == "failed":
+        site.say(f"{message['name']}: failed")
     return outcome
 
 
@@ -112,19 +113,22 @@ def _built(
     return _failed(jobs.vanished(status))
 
 
-def _published(message: Message, outcome: dict[str, Any], require_mine: Callable[[], None]) -> dict[str, Any]:
+def _published(
+    message: Message, outcome: dict[str, Any], require_mine: Callable[[], None], say: Callable[[str], None]
+) -> dict[str, Any]:
     """Bring the images to where all of them go."""
     try:
         for made in jobs.made_from_json(outcome["artifacts"]):
             require_mine()
-            _publish(made, message["artifacts"])
+            say(f"{made.path.name}: {_publish(made, message['artifacts'])}")
     except DiskImageError as error:
         return _failed(error)
     return outcome
 
 
-def _publish(made: Artifact, artifacts: str) -> None:
-    """
+def _publish(made: Artifact, artifacts: str) -> publish.Status:
+    """Publish an image, unless it is there; which of the two.
+
     :raises RemoteError: the place refuses it
     """
     places = destinations.parse([directory_url(artifacts)])
@@ -132,6 +136,7 @@ def _publish(made: Artifact, artifacts: str) -> None:
     (receipt,) = publish.publish(source.read(made.path), places, options)
     if receipt.status is publish.Status.FAILED:
         raise RemoteError(receipt.message or "the image was not published", receipt.hint)
+    return receipt.status
 
 
 def directory_url(artifacts: str) -> str:

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from diskimage_create import filesystems
-from diskimage_create.errors import HostError, Problem, RemoteError
+from diskimage_create.errors import DiskImageError, HostError, InputError, Problem, RemoteError
 from diskimage_create.farm import attempt, order, placement
 from diskimage_create.farm.jobs import Failed, Job, Outcome, Unbuilt, error_from_json, made_from_json
 from diskimage_create.farm.pool import Listener
@@ -126,7 +126,10 @@ class _Run:
             waiting.setdefault(_kind(job), deque()).append(job)
         while waiting or self._tasks:
             yield from self._submit(waiting)
-            for outcome in (*self._ended(), *self._stranded()):
+            task = self._next()
+            if task and keep_going:
+                yield from self._submit(waiting)  # its slot waits for no answer
+            for outcome in (*([task.outcome(self._cluster)] if task else ()), *self._stranded()):
                 yield outcome
                 if outcome.error and not keep_going:
                     yield from map(_not_begun, chain.from_iterable(waiting.values()))
@@ -157,12 +160,11 @@ class _Run:
         self._tasks[key] = _Task(job, future, resources)
         future.add_done_callback(lambda done: self._done.put(done.key))
 
-    def _ended(self) -> Iterator[Outcome]:
+    def _next(self) -> _Task | None:
         """The task that ends next, if one ends soon."""
         with suppress(queue.Empty):
-            task = self._tasks.pop(self._done.get(timeout=_LOOK_SECONDS), None)
-            if task:
-                yield task.outcome(self._cluster)
+            return self._tasks.pop(self._done.get(timeout=_LOOK_SECONDS), None)
+        return None
 
     def _stranded(self) -> Iterator[Outcome]:
         """Tasks whose worker has gone, and that no other one can take."""
@@ -219,8 +221,11 @@ def _not_begun(job: Job) -> Outcome:
     return Outcome(job, error=Unbuilt("not begun, as another one failed", "--keep-going"))
 
 
-def _refusal(job: Job, made_of: frozenset[str], workers: Sequence[placement.Resources]) -> HostError | None:
+def _refusal(job: Job, made_of: frozenset[str], workers: Sequence[placement.Resources]) -> DiskImageError | None:
     """Why a job cannot be built on the cluster."""
+    if "docker" in job.plan.spec.types:
+        hint = "-t tar, and then: publish X.tar docker:NAME:TAG"
+        return InputError([Problem(f"{job.name} would go to the docker daemon of a worker", "--type", hint)])
     if made_of:
         what = f"{job.name} is made of {', '.join(sorted(made_of))}, whose file workers do not have"
         return HostError(what, "build the two on this machine, without --scheduler")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from diskimage_create import mounts, process
@@ -16,16 +16,26 @@ PLUGIN = "diskimage-create"
 _LOCK = "lock"
 
 
-@dataclass(frozen=True)
 class Site:
-    """The directories of one worker."""
+    """The directories of one worker, and what runs in them."""
 
-    cache_dir: Path
-    work_dir: Path
-    say: Callable[[str], None] = lambda text: None
-    """Tells whoever looks after the worker; any thread may"""
-    grace: float = 3 * process.GRACE_SECONDS
-    """Seconds that a build may take to clean up when its job is not wanted any more"""
+    def __init__(
+        self,
+        cache_dir: Path,
+        work_dir: Path,
+        say: Callable[[str], None] = lambda text: None,
+        grace: float = 3 * process.GRACE_SECONDS,
+    ) -> None:
+        """
+        :param say: tells whoever looks after the worker; called by any thread
+        :param grace: seconds that a build may take to clean up when its job is not wanted any more
+        """
+        self.cache_dir = cache_dir
+        self.work_dir = work_dir
+        self.say = say
+        self._grace = grace
+        self._running: dict[str, process.Children] = {}
+        self._changed = threading.Condition()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -45,13 +55,30 @@ class Site:
             yield
 
     @contextmanager
-    def directory(self, key: str) -> Iterator[Path]:
-        """One for a job, which is removed with all that is mounted in it."""
+    def job(self, key: str) -> Iterator[tuple[Path, process.Children]]:
+        """A directory for a job, which is removed with all that is mounted in it; and the programs that run for it."""
         path = self.work_dir / key
         _remove(path)
         path.mkdir(mode=0o700)
-        with mounts.afterwards(lambda: _remove(path)):
-            yield path
+        children = process.Children(self._grace)
+        with self._changed:
+            self._running[key] = children
+        try:
+            with mounts.afterwards(lambda: _remove(path)), children:
+                yield path, children
+        finally:
+            with self._changed:
+                del self._running[key]
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Stop what runs, and wait until all of it is cleaned up."""
+        with self._changed:
+            running = list(self._running.values())
+        for children in running:
+            children.stop()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, self._grace)
 
 
 def _remove(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 from diskimage_create import host
@@ -26,7 +27,10 @@ def run(scheduler: str, site: Site, slots: int, name: str | None) -> None:
     except ImportError:
         raise HostError("distributed is not installed", "pip install 'diskimage-create[farm]'") from None
     with site.alone():
-        asyncio.run(_work(scheduler, site, slots, name))
+        try:
+            asyncio.run(_work(scheduler, site, slots, name))
+        finally:
+            site.stop()
 
 
 def offers(slots: int) -> dict[str, float]:
@@ -61,7 +65,13 @@ async def _work(scheduler: str, site: Site, slots: int, name: str | None) -> Non
         raise RemoteError(what, "is 'dask scheduler' running there?") from None
     what = ", ".join(f"{name} {amount:.0f}" for name, amount in sorted(offered.items()))
     site.say(f"{worker.name} works for {scheduler}: {what}")
+    signalled = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(each, signalled.set)
+    ends = [asyncio.create_task(worker.finished()), asyncio.create_task(signalled.wait())]
     try:
-        await worker.finished()
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await worker.close()
+        await worker.close(
+            executor_wait=False
+        )  # its jobs are given to others; what runs for them is stopped after this
