@@ -93,12 +93,13 @@ class Farm:
     def client(self, names: list[str]) -> subprocess.Popen[str]:
         """Ask for images of these names; its standard output has a line for each that is there."""
         config = self.work / "images.yaml"
-        same = "distro: debian-minimal, type: tgz, validate: false, environment: {DIB_RELEASE: trixie}"
+        same = "profile: base, os: debian-minimal, release: trixie, type: tgz"
         config.write_text("disk_images:\n" + "".join(f"  - {{imagename: {name}, {same}}}\n" for name in names))
         command = [*OURS, "--config", str(config), "--scheduler", self.address]
         command += ["--artifacts", f"file://{self.work}/artifacts", "-c", str(self.work / "cache-client")]
+        small = {**os.environ, "DIB_ELEMENTS": "debian-minimal"}
         with (self.work / "client.log").open("a") as log:
-            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.work)
+            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self.work, env=small)
 
     def build(self, names: list[str]) -> None:
         """Build images of these names."""
