@@ -29,6 +29,8 @@ OF_REMOTES = frozenset(
         "test_registry_faults.py",
     }
 )
+#: Modules of tests/e2e that share no image with others
+OF_THEIR_OWN = frozenset({"test_farm.py", "test_foreign_architectures.py"})
 _outcomes: dict[str, Counter[str]] = {}
 
 
@@ -66,6 +68,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             _, folder, module = nodeid.partition("::")[0].split("/")
             if folder == "unit":
                 return nodeid
+            if module in OF_THEIR_OWN:
+                return module
             return "remotes" if module in OF_REMOTES else folder
 
     return ByGroup(config, log)

@@ -57,13 +57,12 @@ class Site:
     @contextmanager
     def job(self, key: str) -> Iterator[tuple[Path, process.Children]]:
         """A directory for a job, which is removed with all that is mounted in it; and the programs that run for it."""
-        path = self.work_dir / key
-        _remove(path)
-        path.mkdir(mode=0o700)
-        children = process.Children(self._grace)
+        path, children = self.work_dir / key, process.Children(self._grace)
         with self._changed:
             self._running[key] = children
         try:
+            _remove(path)
+            path.mkdir(mode=0o700)
             with mounts.afterwards(lambda: _remove(path)), children:
                 yield path, children
         finally:
