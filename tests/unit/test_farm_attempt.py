@@ -77,6 +77,20 @@ def test_what_is_not_ours_any_more_is_not_published(tmp_path: Path) -> None:
     assert not (tmp_path / "images").exists()
 
 
+def test_the_log_of_a_build_that_counts_is_kept(tmp_path: Path) -> None:
+    def lost() -> None:
+        raise RemoteError("given to another worker")
+
+    (tmp_path / "out").mkdir()
+    told = {"artifacts": f"file://{tmp_path}/images", "name": "a"}
+    attempt._keep_log(told, tmp_path, lambda: None)  # there is none
+    (tmp_path / "out/a.log").write_text("ours")
+    attempt._keep_log(told, tmp_path, lambda: None)
+    (tmp_path / "out/a.log").write_text("of a worker that hung")
+    attempt._keep_log(told, tmp_path, lost)
+    assert (tmp_path / "images/a.log").read_text() == "ours"
+
+
 def test_who_has_a_task() -> None:
     scheduler = SimpleNamespace(
         tasks={

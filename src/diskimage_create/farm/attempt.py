@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,15 +44,15 @@ def run(message: Message) -> dict[str, Any]:
     worker = get_worker()
     site: Site = cast("Any", worker.plugins[PLUGIN]).site
     key = str(message["key"])
-    tell = _teller(worker, message)
+    tell, require_mine = _teller(worker, message), partial(_require_mine, worker, key)
     tell({"event": "begin", "on": str(worker.name)})
     site.say(f"{message['name']}: begins")
     with site.job(key) as (directory, children):
         with _while_mine(worker, key, children):
             outcome = _built(message, site, directory, children, tell)
         if outcome["event"] == "done":
-            outcome = _published(message, outcome, lambda: _require_mine(worker, key), site.say)
-        _keep_log(message, directory)
+            outcome = _published(message, outcome, require_mine, site.say)
+        _keep_log(message, directory, require_mine)
     if outcome["event"] == "failed":
         site.say(f"{message['name']}: failed")
     return outcome
@@ -144,13 +145,15 @@ def directory_url(artifacts: str) -> str:
     return f"{artifacts.rstrip('/')}/"
 
 
-def _keep_log(message: Message, directory: Path) -> None:
-    """Bring the log there too, whatever became of the build."""
+def _keep_log(message: Message, directory: Path, require_mine: Callable[[], None]) -> None:
+    """Bring the log there too, whatever became of the build, unless another worker's is the one that counts."""
     log = directory / "out" / f"{message['name']}.log"
-    if log.is_file():
-        with suppress(DiskImageError, OSError), filesystems.opened(message["artifacts"]) as (system, path):
-            system.makedirs(path, exist_ok=True)
-            system.put_file(str(log), f"{path.rstrip('/')}/{log.name}")
+    if not log.is_file():
+        return
+    with suppress(DiskImageError, OSError), filesystems.opened(message["artifacts"]) as (system, path):
+        require_mine()
+        system.makedirs(path, exist_ok=True)
+        system.put_file(str(log), f"{path.rstrip('/')}/{log.name}")
 
 
 def _failed(error: DiskImageError) -> dict[str, Any]:
