@@ -9,7 +9,7 @@ of a build, and a new one comes.
 
 What scheduling takes is not N times as short. So the time in which a worker had nothing to do, although there was work,
 is compared with the time that the builds would have taken: idle / (N x busy). Workers that share one interpreter with
-the scheduler keep it waiting as real ones would not: it is an upper limit.
+the scheduler keep it waiting as real ones would not, the more so the shorter the builds are: it is an upper limit.
 
 Goal: under 0.01. And each image has one result.
 """
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=100)
-    parser.add_argument("--faster", type=int, default=50)
+    parser.add_argument("--faster", type=int, default=20)
     parser.add_argument("--seed", type=int, default=9)
     arguments = parser.parse_args()
     randomly = random.Random(arguments.seed)
@@ -53,10 +53,13 @@ def main() -> None:
         run = cluster._Run(client, cluster.Cluster("", "file:///nowhere"), None, lambda *_: None)  # type: ignore[arg-type]
         jobs: Any = [image(name) for name in builds]
         started = time.monotonic()
-        deaths = farm.let_some_die(every=len(jobs) // 100, over=lambda: len(_finished))
-        outcomes = Counter(outcome.job.name for outcome in run.all(jobs, keep_going=True) if outcome.error is None)
+        deaths = farm.let_some_die(every=100, over=lambda: len(_finished))
+        ended = list(run.all(jobs, keep_going=True))
         took = time.monotonic() - started
-    assert outcomes == Counter(builds), "an image has no result, or two"
+    failed = [str(outcome.error) for outcome in ended if outcome.error]
+    assert not failed, failed[:3]
+    outcomes = Counter(outcome.job.name for outcome in ended)
+    assert outcomes == dict.fromkeys(builds, 1), "an image has no result, or two"
     busy = sum(each for _, each in _finished)
     tail = max(builds.values()) / arguments.faster  # at the end most workers have nothing to do, and nothing is left
     idle = arguments.workers * max(0.0, took - tail) - busy

@@ -41,6 +41,7 @@ AGAIN = {
     ("root", "20-lend-ca-bundle"),
     ("root", "50-build-with-http-cache"),
     ("root", "50-shared-apt-cache"),
+    ("root", "51-own-apt-archives"),
     ("extra-data", "00-offer-stages"),
     ("extra-data", "20-lend-ca-bundle"),
     ("extra-data", "55-lend-uv"),
