@@ -30,7 +30,7 @@ OF_REMOTES = frozenset(
     }
 )
 #: Modules of tests/e2e that share no image with others
-OF_THEIR_OWN = frozenset({"test_farm.py", "test_foreign_architectures.py"})
+OF_THEIR_OWN = frozenset({"test_farm_of_machines.py", "test_foreign_builds.py"})
 _outcomes: dict[str, Counter[str]] = {}
 
 
