@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,29 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.geteuid() != 0:
         pytest.skip("real builds need root")
     return tmp_path_factory.mktemp("builds")
+
+
+#: Of what modules make, what others use, too: images, and what was stored of builds
+SHARED = frozenset({"bookworm", "trixie", "cache"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Removes what a module has made when all its tests have passed: a run has gigabytes of it."""
+    failed = request.session.testsfailed
+    before = made(tmp_path_factory)
+    yield
+    mounts = Path("/proc/self/mounts").read_text()
+    if request.session.testsfailed == failed and str(tmp_path_factory.getbasetemp()) not in mounts:
+        for path in made(tmp_path_factory) - before:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def made(tmp_path_factory: pytest.TempPathFactory) -> set[Path]:
+    """The directories of builds and of modules' own, without what is shared."""
+    top = tmp_path_factory.getbasetemp()
+    directories = {path for path in top.iterdir() if not path.name.startswith(("builds", "images"))}
+    return directories | {path for path in top.glob("builds*/*") if path.name not in SHARED}
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_programs_of_the_image(host):
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two CA certificates in one file."""
     directory = tmp_path_factory.mktemp("authority")
@@ -52,7 +52,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return both
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An element that writes a message, and the checks that it brings."""
     element = tmp_path_factory.mktemp("elements") / "watched"
@@ -63,7 +63,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return element
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def build_base(builds: Path, authority: Path, watched: Path) -> Callable[[], Built]:
     """Builds the image, or takes it from the store of the run."""
     directory = builds / "base"
@@ -73,7 +73,7 @@ def build_base(builds: Path, authority: Path, watched: Path) -> Callable[[], Bui
     return lambda: run_build(directory, *arguments, "--element", "watched", env=environment)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def base(build_base: Callable[[], Built]) -> Built:
     built = build_base()
     assert built.returncode == 0, built.stderr[-4000:]

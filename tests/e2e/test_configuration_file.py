@@ -42,7 +42,7 @@ HOOKS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def built(builds: Path) -> Built:
     directory = builds / "configured"
     (directory / "images").mkdir(parents=True)

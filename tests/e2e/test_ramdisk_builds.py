@@ -21,7 +21,7 @@ AGENT = "ironic-python-agent"
 PARTS = ("initramfs", "kernel")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The variables that make the build take a release and no constraints: docs/profiles.md, "Ironic's agent"."""
     if missing := [name for name in ("bsdtar", "cpio", "rsync") if shutil.which(name) is None]:
@@ -43,7 +43,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def agent(builds: Path, sources: dict[str, str]) -> Built:
     directory = builds / "agent"
     directory.mkdir()

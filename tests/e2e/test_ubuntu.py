@@ -49,7 +49,7 @@ def on_mirror(url: str, keyring: Path) -> dict[str, str]:
     return {"DIB_DISTRIBUTION_MIRROR": url, "DIB_APT_KEYRING": str(keyring), **proxies}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mirror(builds: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Mirror]:
     """Answers as long as the tests run; the packages are kept for the next run."""
     skip_where_none_can_be_made()
@@ -58,7 +58,7 @@ def mirror(builds: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig:
         yield mirror
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ubuntu(builds: Path, mirror: Mirror) -> Ubuntu:
     """The Ubuntu amphora."""
     directory = builds / "ubuntu"
@@ -68,7 +68,7 @@ def ubuntu(builds: Path, mirror: Mirror) -> Ubuntu:
     return Ubuntu(built, mirror, leftovers())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def findings(ubuntu: Ubuntu) -> dict[str, dict[str, Any]]:
     """Every check of the finished image, by name."""
     command = [*COMMAND, "validate", "--deep", "--format", "json", str(ubuntu.built.path())]
