@@ -40,6 +40,16 @@ class Problem:
         return f"{self.message} ({self.where})" if self.where else self.message
 
 
+def of_system(error: OSError) -> Problem:
+    """What the system refused, and where."""
+    return Problem(error.strerror or str(error), str(error.filename) if error.filename else None)
+
+
+def problems_of(error: DiskImageError) -> Sequence[Problem]:
+    """All that an error tells of."""
+    return error.problems if isinstance(error, Problems) else (Problem(error.message, None, error.hint),)
+
+
 class Problems(DiskImageError):
     """Several things at once. Carries every one that was found, not the first only."""
 

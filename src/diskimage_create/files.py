@@ -15,6 +15,11 @@ from diskimage_create.errors import InputError, Problem
 TEMPORARY = ".diskimage-create-"
 
 
+def existing(path: Path) -> Path:
+    """A directory, or the nearest one above it that there is: whose file system it will be on."""
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
 def refuse_unwritable(path: str | Path, where: str = "--output") -> None:
     """Tell before long work that its result could not be written.
 

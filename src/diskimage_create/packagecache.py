@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diskimage_create import process
+from diskimage_create.locks import locked
 from diskimage_create.mounts import afterwards
 
 #: For the element build-host
@@ -34,14 +35,10 @@ def own_archives(cache_dir: Path, distribution: str) -> Iterator[Mapping[str, st
     shared.mkdir(parents=True, exist_ok=True)
     _sweep(shared.parent)
     own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=shared.parent))
-    lock = _locked(own)
-    try:
+    with locked(own, fcntl.LOCK_EX | fcntl.LOCK_NB), afterwards(lambda: _give_back(own, shared)):
         own.chmod(0o755)  # apt downloads as a user of its own
-        with afterwards(lambda: _give_back(own, shared)):
-            _link(shared, own)
-            yield {VARIABLE: str(own)}
-    finally:
-        os.close(lock)
+        _link(shared, own)
+        yield {VARIABLE: str(own)}
 
 
 def _give_back(own: Path, shared: Path) -> None:
@@ -73,24 +70,9 @@ def _sweep(parent: Path) -> None:
         with suppress(OSError):
             # One that is just being made is not locked yet.
             if time.time() - path.stat().st_mtime > _TO_LOCK_SECONDS:
-                lock = _locked(path)
-                _remove(path)
-                os.close(lock)
+                with locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    _remove(path)
 
 
 def _remove(path: Path) -> None:
     process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", path]))
-
-
-def _locked(path: Path) -> int:
-    """Lock a directory; whoever has the lock uses it.
-
-    :raises OSError: somebody has it
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor

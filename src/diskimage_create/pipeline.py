@@ -9,7 +9,6 @@ converted and found good.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -50,7 +49,7 @@ from diskimage_create.store.turns import Turns
 from diskimage_create.validate import suites
 from diskimage_create.validate.image import open_image
 from diskimage_create.validate.system.inventory import package_versions
-from diskimage_create.workspace import Workspace, workspace
+from diskimage_create.workspace import Workspace, parent_of, workspace
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class _Job:
 
     @property
     def work_parent(self) -> Path:
-        return self.plan.spec.work_dir or Path(tempfile.gettempdir())
+        return parent_of(self.plan.spec.work_dir)
 
 
 @dataclass(frozen=True)

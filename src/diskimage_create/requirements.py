@@ -12,6 +12,7 @@ from typing import Any
 
 from diskimage_create import foreign, process
 from diskimage_create.errors import HostError, InputError, Problem
+from diskimage_create.files import existing
 from diskimage_create.host import HostFacts
 from diskimage_create.model import BuildPlan, ImageSpec, ResolvedElement
 
@@ -249,9 +250,9 @@ def _space(plan: BuildPlan, work_parent: Path) -> list[str]:
     places = {work_parent: gib * (2 if plan.spec.tmpfs else 4), plan.spec.output.parent: gib}
     by_device: dict[int, tuple[Path, int]] = {}
     for path, size in places.items():
-        existing = next(parent for parent in (path, *path.parents) if parent.exists())
-        known = by_device.get(os.stat(existing).st_dev, (existing, 0))
-        by_device[os.stat(existing).st_dev] = (known[0], known[1] + size)
+        there = existing(path)
+        known = by_device.get(os.stat(there).st_dev, (there, 0))
+        by_device[os.stat(there).st_dev] = (known[0], known[1] + size)
     return [
         f"{path} has {shutil.disk_usage(path).free / gib:.1f} GiB free, the build needs about {size // gib}"
         for path, size in by_device.values()

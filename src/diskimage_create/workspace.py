@@ -63,13 +63,18 @@ class Workspace:
         new.replace(self.path / _JOURNAL)
 
 
+def parent_of(work_dir: Path | None) -> Path:
+    """Where workspaces are made: where the user says, or in the system's temporary directory."""
+    return work_dir or Path(tempfile.gettempdir())
+
+
 @contextmanager
 def workspace(parent: Path | None = None) -> Iterator[Workspace]:
     """Make a workspace, and remove it with all mounts and loop devices in it.
 
     :param parent: directory to make it in; the system's temporary directory by default
     """
-    parent = parent or Path(tempfile.gettempdir())
+    parent = parent_of(parent)
     parent.mkdir(parents=True, exist_ok=True)
     sweep_stale(parent)
     work = Workspace(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)))

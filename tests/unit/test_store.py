@@ -137,6 +137,15 @@ def test_an_entry_is_found_by_its_identity(store: Store, step: str) -> None:
     assert list(entry.local) == list(STEPS[: STEPS.index(step) + 1])
 
 
+def test_holes_of_files_take_no_room(store: Store) -> None:
+    def fill(made: Path) -> None:
+        with (made / "root.tar.zst").open("wb") as file:
+            file.write(b"begin")
+            file.truncate(10**9)
+
+    assert 0 < add(store, filling=fill).bytes < 10**6
+
+
 def test_the_newest_is_first_and_an_older_one_of_the_same_identity_goes(store: Store) -> None:
     first = add(store)
     manifest = json.loads((first.path / MANIFEST).read_text())

@@ -14,7 +14,7 @@ from typing import Any
 import click
 from click_default_group import DefaultGroup
 
-from diskimage_create.errors import DiskImageError, Interrupted, Problem, Problems
+from diskimage_create.errors import DiskImageError, Interrupted, Problem, of_system, problems_of
 from diskimage_create.signals import stop_on_signals as stop_on_signals
 
 #: Command -> what ``--help`` says of it; its module and function have its name
@@ -167,11 +167,8 @@ def report_error(error: BaseException) -> int:
     if isinstance(error.__cause__, (Interrupted, KeyboardInterrupt)):  # a signal came while Python made a class
         error = error.__cause__
     match error:
-        case Problems():
-            _print(error.problems)
-            return error.exit_code
         case DiskImageError():
-            _print([Problem(error.message, None, error.hint)])
+            _print(problems_of(error))
             return error.exit_code
         case click.UsageError():
             hint = f"see '{error.ctx.command_path} --help'" if error.ctx else "see --help"
@@ -181,8 +178,7 @@ def report_error(error: BaseException) -> int:
             _print([Problem(error.format_message())])
             return 2
         case OSError():
-            where = str(error.filename) if error.filename else None
-            _print([Problem(error.strerror or str(error), where)])
+            _print([of_system(error)])
             return 4
         case click.Abort() | KeyboardInterrupt():
             _print([Problem("interrupted")])

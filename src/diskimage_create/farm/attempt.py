@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from diskimage_create import filesystems, process, publish
 from diskimage_create.errors import DiskImageError, Interrupted, RemoteError
 from diskimage_create.farm import jobs
+from diskimage_create.farm.pool import run_child
 from diskimage_create.farm.site import PLUGIN, Site
 from diskimage_create.model import Artifact
 from diskimage_create.publish import destinations, source
@@ -95,23 +95,11 @@ def _built(
     path = directory / "message.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps({**message, "request": request}), encoding="utf-8")
-    last: dict[str, Any] = {}
-
-    def heard(line: str) -> None:
-        nonlocal last
-        with suppress(ValueError):
-            last = json.loads(line)
-            tell(last)
-
     fence = process.FENCE if process.is_root() else (*process.WITH_US, "--")
-    command = [*fence, sys.executable, "-m", "diskimage_create.farm.child", str(path)]
     try:
-        status = children.stream(command, heard, env=dict(os.environ))
+        return run_child(fence, path, children, tell)
     finally:
         path.unlink()
-    if last.get("event") in ("done", "failed"):
-        return last
-    return _failed(jobs.vanished(status))
 
 
 def _published(
@@ -123,7 +111,7 @@ def _published(
             require_mine()
             say(f"{made.path.name}: {_publish(made, message['artifacts'])}")
     except DiskImageError as error:
-        return _failed(error)
+        return jobs.error_as_json(error)
     return outcome
 
 
@@ -154,10 +142,6 @@ def _keep_log(message: Message, directory: Path, require_mine: Callable[[], None
         require_mine()
         system.makedirs(path, exist_ok=True)
         system.put_file(str(log), f"{path.rstrip('/')}/{log.name}")
-
-
-def _failed(error: DiskImageError) -> dict[str, Any]:
-    return {"event": "failed", **jobs.error_as_json(error)}
 
 
 def _teller(worker: Worker, message: Message) -> Callable[[Message], None]:

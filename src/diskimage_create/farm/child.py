@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diskimage_create.errors import DiskImageError, InputError, Problem
+from diskimage_create.errors import DiskImageError, InputError, Problem, of_system
 from diskimage_create.farm import jobs
 from diskimage_create.signals import stop_on_signals
 
@@ -32,14 +32,14 @@ def main() -> int:
         request, options = jobs.from_json(message)
         plan = prepare(request, to_build=True)
         _refuse_others(message.get("same"), jobs.same_everywhere(plan))
-        artifacts = pipeline.build(plan, request.host, _Told(), options, lambda text: _tell("say", text=text))
+        artifacts = pipeline.build(plan, request.host, _Told(), options, _say)
     except DiskImageError as error:
-        _tell("failed", **jobs.error_as_json(error))
+        _tell(jobs.error_as_json(error))
         return error.exit_code
     except OSError as error:
-        _tell("failed", **jobs.error_as_json(jobs.Failed(4, [jobs.of_system(error)])))
+        _tell(jobs.error_as_json(jobs.Failed(4, [of_system(error)])))
         return 4
-    _tell("done", artifacts=jobs.made_as_json(artifacts))
+    _tell({"event": "done", "artifacts": jobs.made_as_json(artifacts)})
     return 0
 
 
@@ -69,17 +69,21 @@ class _Told:
     def step(self, name: str, done: float, expected: float) -> None:
         """A step begins."""
         self._told = time.monotonic()
-        _tell("step", name=name, done=done, expected=expected)
+        _tell({"event": "step", "name": name, "done": done, "expected": expected})
 
     def tick(self, done: float, expected: float) -> None:
         """Time passes."""
         if time.monotonic() - self._told > _TICK_SECONDS:
             self._told = time.monotonic()
-            _tell("tick", done=done, expected=expected)
+            _tell({"event": "tick", "done": done, "expected": expected})
 
 
-def _tell(event: str, **more: Any) -> None:
-    print(json.dumps({"event": event, **more}), flush=True)
+def _say(text: str) -> None:
+    _tell({"event": "say", "text": text})
+
+
+def _tell(event: Mapping[str, Any]) -> None:
+    print(json.dumps(event), flush=True)
 
 
 if __name__ == "__main__":

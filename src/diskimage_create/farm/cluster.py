@@ -10,7 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
 from typing import Any
@@ -18,8 +18,9 @@ from typing import Any
 from diskimage_create import filesystems
 from diskimage_create.errors import DiskImageError, HostError, InputError, Problem, RemoteError
 from diskimage_create.farm import attempt, order, placement
-from diskimage_create.farm.jobs import Failed, Job, Outcome, Unbuilt, error_from_json, made_from_json
+from diskimage_create.farm.jobs import Failed, Job, Outcome, not_begun, outcome_of
 from diskimage_create.farm.pool import Listener
+from diskimage_create.farm.site import require_dask
 from diskimage_create.pipeline import BuildOptions
 
 _CONNECT_SECONDS = 15.0
@@ -51,10 +52,7 @@ def require(cluster: Cluster) -> None:
     """
     filesystems.refuse(cluster.artifacts)
     filesystems.require(cluster.artifacts)
-    try:
-        import distributed  # noqa: F401
-    except ImportError:
-        raise HostError("distributed is not installed", "pip install 'diskimage-create[farm]'") from None
+    require_dask()
 
 
 def build_all(
@@ -78,7 +76,7 @@ def build_all(
             else:
                 possible.append(job)
         if not keep_going and len(possible) < len(jobs):
-            yield from map(_not_begun, possible)
+            yield from map(not_begun, possible)
         else:
             yield from run.all(possible, keep_going=keep_going)
 
@@ -132,7 +130,7 @@ class _Run:
             for outcome in (*([task.outcome(self._cluster)] if task else ()), *self._stranded()):
                 yield outcome
                 if outcome.error and not keep_going:
-                    yield from map(_not_begun, chain.from_iterable(waiting.values()))
+                    yield from map(not_begun, chain.from_iterable(waiting.values()))
                     waiting.clear()
 
     def _submit(self, waiting: dict[_Kind, deque[Job]]) -> Iterator[Outcome]:
@@ -207,18 +205,11 @@ class _Task:
             result: Mapping[str, Any] = self.future.result()
         except Exception as error:  # of Dask: the task itself answers with what went wrong
             return Outcome(self.job, error=_broken(error), seconds=seconds)
-        if result["event"] == "failed":
-            return Outcome(self.job, error=error_from_json(result), seconds=seconds, seen=result["seen"])
-        made = made_from_json(result["artifacts"])
-        return Outcome(self.job, made, at=attempt.directory_url(cluster.artifacts), seconds=seconds)
+        return replace(outcome_of(self.job, result, attempt.directory_url(cluster.artifacts)), seconds=seconds)
 
 
 def _kind(job: Job) -> _Kind:
     return job.plan.spec.arch, order.memory_bytes(job.plan.spec, job.plan.environment)
-
-
-def _not_begun(job: Job) -> Outcome:
-    return Outcome(job, error=Unbuilt("not begun, as another one failed", "--keep-going"))
 
 
 def _refusal(job: Job, made_of: frozenset[str], workers: Sequence[placement.Resources]) -> DiskImageError | None:

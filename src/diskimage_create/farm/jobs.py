@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import host, reports
-from diskimage_create.errors import DiskImageError, Problem, Problems
+from diskimage_create.errors import DiskImageError, Problem, Problems, problems_of
 from diskimage_create.inputs import summary
 from diskimage_create.model import Artifact, BuildPlan, Source
 from diskimage_create.pipeline import BuildOptions
@@ -64,6 +64,21 @@ class Outcome:
     seconds: float = 0.0
     seen: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What checks saw of an image that was rejected (``reports.seen_of``)"""
+
+
+def not_begun(job: Job) -> Outcome:
+    """Another one has failed, and the user wants no more then."""
+    return Outcome(job, error=Unbuilt("not begun, as another one failed", "--keep-going"))
+
+
+def outcome_of(job: Job, result: Mapping[str, Any], at: str = "") -> Outcome:
+    """What became of a job, by the last event of its process (``farm/child.py``).
+
+    :param at: URL of the directory that has the images; empty where they are files of this machine
+    """
+    if result["event"] == "failed":
+        return Outcome(job, error=error_from_json(result), seen=result["seen"])
+    return Outcome(job, made_from_json(result["artifacts"]), at=at)
 
 
 def as_json(job: Job, options: BuildOptions) -> dict[str, Any]:
@@ -120,17 +135,12 @@ def vanished(status: int, said: str = "") -> Failed:
 
 def error_as_json(error: DiskImageError) -> dict[str, Any]:
     """Why a job failed, for another process."""
-    problems = error.problems if isinstance(error, Problems) else (Problem(error.message, None, error.hint),)
     return {
+        "event": "failed",
         "exit_code": error.exit_code,
-        "problems": [dataclasses.asdict(problem) for problem in problems],
+        "problems": [dataclasses.asdict(problem) for problem in problems_of(error)],
         "seen": reports.seen_of(error),
     }
-
-
-def of_system(error: OSError) -> Problem:
-    """What the system refused, and where."""
-    return Problem(error.strerror or str(error), str(error.filename) if error.filename else None)
 
 
 def error_from_json(data: Mapping[str, Any]) -> Failed:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from diskimage_create.farm.jobs import Job
+from diskimage_create.files import existing
 from diskimage_create.inputs import identities
 from diskimage_create.model import STAGES, ImageSpec
 from diskimage_create.plan import MIN_TMPFS_BYTES
 from diskimage_create.progress import expected_seconds
+from diskimage_create.workspace import parent_of
 
 #: Memory of a build, without what its tmpfs holds
 _BUILD_BYTES = 2**30
@@ -30,17 +31,17 @@ def in_order(jobs: Sequence[Job]) -> list[Job]:
     """
     first: dict[str, Job] = {}
     longest = sorted(jobs, key=_seconds, reverse=True)
-    for job in longest:
-        first.setdefault(_beginning(job), job)
-    leaders = list(first.values())
-    return [*leaders, *(job for job in longest if job not in leaders)]
+    others = [job for job in longest if first.setdefault(_beginning(job), job) is not job]
+    return [*first.values(), *others]
 
 
 def made_of(jobs: Sequence[Job]) -> Mapping[str, frozenset[str]]:
     """Name of a job -> names of jobs before it whose images its own variables name: it is made of these."""
     found: dict[str, frozenset[str]] = {}
+    places = {str(job.plan.spec.output.parent) for job in jobs}
     for number, job in enumerate(jobs):
         values = [setting.value for setting in job.plan.environment.values()]
+        values = [value for value in values if any(place in value for place in places)]  # few, where images are many
         found[job.name] = frozenset(
             other.name for other in jobs[:number] if any(path in value for path in _files(other) for value in values)
         )
@@ -99,5 +100,4 @@ def _memory(job: Job) -> int:
 
 
 def _free(job: Job) -> int:
-    place = job.plan.spec.work_dir or Path(tempfile.gettempdir())
-    return shutil.disk_usage(next(path for path in (place, *place.parents) if path.exists())).free
+    return shutil.disk_usage(existing(parent_of(job.plan.spec.work_dir))).free

@@ -9,19 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from diskimage_create import process
 from diskimage_create.farm import order
-from diskimage_create.farm.jobs import (
-    Job,
-    Outcome,
-    Unbuilt,
-    as_json,
-    error_from_json,
-    made_from_json,
-    vanished,
-)
+from diskimage_create.farm.jobs import Job, Outcome, Unbuilt, as_json, error_as_json, not_begun, outcome_of, vanished
 from diskimage_create.pipeline import BuildOptions
 from diskimage_create.workspace import workspace
 
@@ -73,7 +66,7 @@ def _hopeless(
 ) -> list[Outcome]:
     """The jobs that are not begun any more."""
     if not keep_going and not all(ended.values()):
-        return [Outcome(job, error=Unbuilt("not begun, as another one failed", "--keep-going")) for job in waiting]
+        return [not_begun(job) for job in waiting]
     failed = {name for name, good in ended.items() if not good}
     return [
         Outcome(job, error=Unbuilt(f"not begun: it is made of {', '.join(sorted(missing))}"))
@@ -96,6 +89,22 @@ def run(
 
     :raises Interrupted: the children's block is being left
     """
+    with workspace() as work:  # there may be secrets in it, which are swept should we be killed
+        path = work.path / "message.json"
+        path.write_text(json.dumps(as_json(job, options)), encoding="utf-8")
+        return outcome_of(job, run_child(_WITH_US, path, children, told))
+
+
+def run_child(
+    within: Sequence[str], message: Path, children: process.Children, told: Callable[[Mapping[str, Any]], None]
+) -> dict[str, Any]:
+    """Run the process of a job to its end; returns its last event, which says what became of it.
+
+    :param within: a command that runs it
+    :param message: file with the job
+    :param told: hears its events
+    :raises Interrupted: the children's block is being left
+    """
     last: dict[str, Any] = {}
     stray = ""
 
@@ -107,13 +116,6 @@ def run(
         except (ValueError, TypeError):
             stray = line.strip() or stray  # of a traceback, the last line says most
 
-    with workspace() as work:  # there may be secrets in it, which are swept should we be killed
-        path = work.path / "message.json"
-        path.write_text(json.dumps(as_json(job, options)), encoding="utf-8")
-        command = [*_WITH_US, sys.executable, "-m", "diskimage_create.farm.child", str(path)]
-        status = children.stream(command, heard, env=dict(os.environ))
-    if last.get("event") == "done":
-        return Outcome(job, made_from_json(last["artifacts"]))
-    if last.get("event") == "failed":
-        return Outcome(job, error=error_from_json(last), seen=last["seen"])
-    return Outcome(job, error=vanished(status, stray))
+    command = [*within, sys.executable, "-m", "diskimage_create.farm.child", str(message)]
+    status = children.stream(command, heard, env=dict(os.environ))
+    return last if last.get("event") in ("done", "failed") else error_as_json(vanished(status, stray))

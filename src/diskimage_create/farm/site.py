@@ -16,6 +16,16 @@ PLUGIN = "diskimage-create"
 _LOCK = "lock"
 
 
+def require_dask() -> None:
+    """
+    :raises HostError: it is not installed
+    """
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        raise HostError("distributed is not installed", "pip install 'diskimage-create[farm]'") from None
+
+
 class Site:
     """The directories of one worker, and what runs in them."""
 

@@ -8,9 +8,9 @@ import signal
 from pathlib import Path
 
 from diskimage_create import host
-from diskimage_create.errors import HostError, RemoteError
+from diskimage_create.errors import RemoteError
 from diskimage_create.farm import order, placement
-from diskimage_create.farm.site import PLUGIN, Site
+from diskimage_create.farm.site import PLUGIN, Site, require_dask
 from diskimage_create.requirements import BASE, require_all
 
 
@@ -22,10 +22,7 @@ def run(scheduler: str, site: Site, slots: int, name: str | None) -> None:
     :raises RemoteError: there is no such scheduler
     """
     require_all(BASE, "be a worker")
-    try:
-        import distributed  # noqa: F401
-    except ImportError:
-        raise HostError("distributed is not installed", "pip install 'diskimage-create[farm]'") from None
+    require_dask()
     with site.alone():
         try:
             asyncio.run(_work(scheduler, site, slots, name))

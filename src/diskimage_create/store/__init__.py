@@ -26,6 +26,7 @@ from typing import Any
 from diskimage_create.digests import sha256
 from diskimage_create.errors import HostError
 from diskimage_create.inputs import identities, merged
+from diskimage_create.locks import locked
 from diskimage_create.model import IMAGE, STEPS, Inputs
 from diskimage_create.store.links import link
 
@@ -60,6 +61,7 @@ class Entry:
     files: Mapping[str, str]
     """Name -> SHA-256 (hexadecimal)"""
     bytes: int
+    """That its files take of the disk"""
 
     @property
     def title(self) -> str:
@@ -101,7 +103,7 @@ class Store:
         """
         # Stages hold files of an image that only root may read there.
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(self.path, fcntl.LOCK_EX):  # others may just be doing the same
+        with locked(self.path, fcntl.LOCK_EX):  # others may just be doing the same
             if not (self.path / _TAG).is_file():
                 if any(not path.name.endswith(_NEW) for path in self.path.iterdir()):
                     raise HostError(
@@ -143,7 +145,7 @@ class Store:
         while lock is None:
             path.touch()
             try:
-                lock = _locked(path, how)
+                lock = locked(path, how)
             except FileNotFoundError:  # its owner has just ended
                 continue
             except BlockingIOError:
@@ -165,28 +167,22 @@ class Store:
         :param asked: when the network was asked for what it is made of
         :raises OSError: the disk is full, or the like; nothing is left of it then
         """
-        self.sweep()
-        made = Path(tempfile.mkdtemp(prefix="tmp-", dir=self.path))
-        with _locked(made, fcntl.LOCK_EX):
-            try:
-                fill(made)
-                steps = STEPS[: STEPS.index(step) + 1]
-                manifest = {
-                    "schema": STORE_SCHEMA,
-                    "step": step,
-                    "label": label,
-                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "asked": asked.isoformat(timespec="seconds"),
-                    "local": {name: dict(local.get(name, {})) for name in steps},
-                    "remote": {name: dict(remote.get(name, {})) for name in steps},
-                    "files": _digests(made),
-                }
-                manifest["checksum"] = _checksum(manifest)
-                (made / MANIFEST).write_text(json.dumps(manifest, indent=1))
-                return self._place_entry(made)
-            except BaseException:
-                shutil.rmtree(made, ignore_errors=True)
-                raise
+        with self._making() as made:
+            fill(made)
+            steps = STEPS[: STEPS.index(step) + 1]
+            manifest = {
+                "schema": STORE_SCHEMA,
+                "step": step,
+                "label": label,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "asked": asked.isoformat(timespec="seconds"),
+                "local": {name: dict(local.get(name, {})) for name in steps},
+                "remote": {name: dict(remote.get(name, {})) for name in steps},
+                "files": _digests(made),
+            }
+            manifest["checksum"] = _checksum(manifest)
+            (made / MANIFEST).write_text(json.dumps(manifest, indent=1))
+            return self._place_entry(made)
 
     def adopt(self, fill: Callable[[Path], None]) -> Entry | None:
         """Take an entry of another store, which ``fill`` puts into the directory that it is given.
@@ -194,16 +190,22 @@ class Store:
         :returns: None where it is damaged, or of another version of the store
         :raises OSError: the disk is full, or the like; nothing is left of it then
         """
+        with self._making() as made:
+            fill(made)
+            entry = _read(made)
+            if entry is None or damaged(entry):
+                shutil.rmtree(made)
+                return None
+            return self._place_entry(made)
+
+    @contextmanager
+    def _making(self) -> Iterator[Path]:
+        """A directory that will be an entry; nothing is left of it when that fails."""
         self.sweep()
         made = Path(tempfile.mkdtemp(prefix="tmp-", dir=self.path))
-        with _locked(made, fcntl.LOCK_EX):
+        with locked(made, fcntl.LOCK_EX):
             try:
-                fill(made)
-                entry = _read(made)
-                if entry is None or damaged(entry):
-                    shutil.rmtree(made)
-                    return None
-                return self._place_entry(made)
+                yield made
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
                 raise
@@ -223,7 +225,7 @@ class Store:
     def using(self, entry: Entry) -> Iterator[bool]:
         """Keep an entry from being removed; yields whether it is there, and all its files are what they were."""
         try:
-            lock = _locked(entry.path, fcntl.LOCK_SH)
+            lock = locked(entry.path, fcntl.LOCK_SH)
         except OSError:  # removed meanwhile
             yield False
             return
@@ -237,7 +239,7 @@ class Store:
 
     def verify(self, entry: Entry) -> list[str]:
         """The names of the files of an entry that are not what they were; none of one that is removed meanwhile."""
-        with suppress(OSError), _locked(entry.path, fcntl.LOCK_SH):
+        with suppress(OSError), locked(entry.path, fcntl.LOCK_SH):
             now = _read(entry.path)
             return [MANIFEST] if now is None else damaged(now)
         return []
@@ -253,7 +255,7 @@ class Store:
     def _discard(self, path: Path, *, if_: Callable[[], bool] = lambda: True) -> bool:
         self._check_tag()
         try:
-            lock = _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (FileNotFoundError, BlockingIOError):
             return False
         with lock:
@@ -271,7 +273,7 @@ class Store:
             with suppress(OSError):
                 # One that is just being made is not locked yet.
                 if time.time() - path.stat().st_mtime > _TO_LOCK_SECONDS:
-                    with _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    with locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
                         shutil.rmtree(path)
 
     def _check_tag(self) -> None:
@@ -313,8 +315,10 @@ def _read(path: Path) -> Entry | None:
 
 
 def _size(path: Path) -> int:
+    """What a file takes of the disk, which counts no holes: most of a raw image is one."""
     with suppress(FileNotFoundError):  # damaged() tells of it
-        return path.stat().st_size
+        status = path.stat()
+        return min(status.st_size, 512 * status.st_blocks)
     return 0
 
 
@@ -342,31 +346,6 @@ def _renamed(old: Path, new: Path) -> bool:
             return False
         raise
     return True
-
-
-@contextmanager
-def _held(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(path: Path, how: int) -> Any:
-    """Lock a directory or a file until the context ends.
-
-    :raises FileNotFoundError: it is not there, or was removed while we waited
-    :raises BlockingIOError: it is locked, and we do not wait
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, how)
-        if os.fstat(descriptor).st_ino != path.stat().st_ino:
-            raise FileNotFoundError(path)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return _held(descriptor)
 
 
 def _write(path: Path, content: bytes) -> None:

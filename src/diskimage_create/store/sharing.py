@@ -27,11 +27,12 @@ def fetch(store: Store, url: str, needs: Needs) -> Entry | None:
 
     :raises RemoteError: the place cannot be read
     """
+    identities = needs.identities
     with filesystems.opened(url) as (system, path):
         for step in reversed(STEPS):
             if step not in needs.reusable:
                 continue
-            identity = needs.identities[step]
+            identity = identities[step]
             if store.find(step, identity):
                 return None
             with suppress(FileNotFoundError, ValueError, KeyError):
@@ -45,10 +46,10 @@ def offer(store: Store, url: str, needs: Needs, steps: Sequence[str] = STEPS) ->
 
     :raises RemoteError: the place cannot be written
     """
-    shared = []
+    shared, identities = [], needs.identities
     with filesystems.opened(url) as (system, path):
         for step in steps:
-            entry = store.find(step, needs.identities[step]) if step in needs.reusable else None
+            entry = store.find(step, identities[step]) if step in needs.reusable else None
             if entry is None or system.exists(f"{path}/{entry.path.name}.json"):
                 continue
             with store.using(entry) as intact:
