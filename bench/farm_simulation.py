@@ -46,11 +46,11 @@ def main() -> None:
     randomly = random.Random(arguments.seed)
     builds = {f"image-{number}": seconds(randomly) for number in range(arguments.images)}
     attempt.run = pause  # type: ignore[assignment]
-    attempt.message = lambda job, _options, key, _artifacts, _topic: {  # type: ignore[assignment]
+    attempt.message = lambda job, _options, key, *_: {  # type: ignore[assignment]
         "key": key, "name": job.name, "seconds": builds[job.name] / arguments.faster,
     }  # fmt: skip
     with Farm(arguments.workers, randomly) as farm, Client(farm.cluster) as client:
-        run = cluster._Run(client, cluster.Cluster("", "file:///nowhere"), None, lambda *_: None)  # type: ignore[arg-type]
+        run = cluster._Run(client, cluster.Cluster("", "file:///nowhere"), None, lambda *_: None, None)  # type: ignore[arg-type]
         jobs: Any = [image(name) for name in builds]
         started = time.monotonic()
         deaths = farm.let_some_die(every=100, over=lambda: len(_finished))

@@ -99,6 +99,18 @@ def read(request: Request) -> ImageSpec:
     )
 
 
+def profile_of(request: Request) -> Profile:
+    """The profile of an image.
+
+    :raises InputError: there is no such profile, or something is wrong with it
+    """
+    reader = Reader(request)
+    found = request.kind or _profile(reader)
+    if reader.problems:
+        raise InputError(reader.problems)
+    return found
+
+
 def distribution(request: Request) -> str | None:
     """The distribution of an image; None where something is wrong with what says it."""
     reader = Reader(request)

@@ -122,11 +122,11 @@ def eventually(condition: Callable[[], object], seconds: float) -> None:
 
 
 def build_until(
-    directory: Path, farm: Farm, phase: str, do: Callable[[str], None], *more: str
+    directory: Path, farm: Farm, phase: str, do: Callable[[str], None], *more: str, **env: str
 ) -> tuple[Built, list[str]]:
     """Build; when a phase begins on the first worker, do something to it. Also the names of all workers that began."""
     printed, began, done = [], [], False
-    with start_build(directory, *farm.options(*more), env=SMALL) as build:
+    with start_build(directory, *farm.options(*more), env={**SMALL, **env}) as build:
         assert build.stderr is not None
         for line in build.stderr:
             printed.append(line)
@@ -230,18 +230,27 @@ def test_the_client_ends_the_builds_that_it_has_asked_for(
     eventually(lambda: not farm.processes(int(begun[0][1:])), 90)
 
 
-def test_a_worker_that_is_stopped_leaves_nothing(
-    farm: Farm, workers: dict[str, subprocess.Popen[str]], builds: Path
+def test_a_worker_that_is_stopped_leaves_nothing_and_elements_of_the_users_go_along(
+    farm: Farm, workers: dict[str, subprocess.Popen[str]], builds: Path, tmp_path: Path
 ) -> None:
+    hook = tmp_path / "elements/site/finalise.d/50-site"
+    hook.parent.mkdir(parents=True)
+    hook.write_text("#!/bin/bash\necho this is of the site\n")
+    hook.chmod(0o755)
+
     def end(name: str) -> None:
+        (tmp_path / "elements").rename(tmp_path / "gone")
         workers[name].terminate()
         workers[name].wait(120)
         assert farm.processes(int(name[1:])) == []
         assert {path.name for path in farm.work(int(name[1:])).iterdir()} <= {"lock", "dask-scratch-space"}
 
-    built, began = build_until(builds / "farm-client", farm, "post-install", end, "--package", "lsof")
+    site = ("--package", "lsof", "--element", "site")
+    mine = {"ELEMENTS_PATH": str(tmp_path / "elements")}
+    built, began = build_until(builds / "farm-client", farm, "post-install", end, *site, **mine)
     assert_published(farm, built)
     assert len(set(began)) == 2
+    assert "this is of the site\n" in (farm.artifacts / "small.log").read_text()
 
 
 def test_no_scheduler(farm: Farm, builds: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +31,7 @@ def message(made: jobs.Job) -> Any:
 def test_places_and_other_variables_of_the_user_do_not_travel(tmp_path: Path) -> None:
     made = job(tmp_path, "a", work_dir=str(tmp_path), env=("SITE=1",))
     environ = {"DIB_SITE": "1", "AWS_SECRET_ACCESS_KEY": "s3cret", "PATH": "/x", "HOME": "/y", "http_proxy": "http://z"}
-    made = jobs.Job(SimpleNamespace(**{**vars(made.request), "environ": environ}), made.plan)  # type: ignore[arg-type]
+    made = jobs.Job(replace(made.request, environ=environ), made.plan)
     told = message(made)
     assert told["request"]["environ"] == {"DIB_SITE": "1"}
     assert not {"cache_dir", "work_dir", "logfile"} & told["request"]["options"].keys()

@@ -17,6 +17,7 @@ pytest.importorskip("distributed", reason="distributed is not installed")
 
 from distributed import Client, LocalCluster
 
+from diskimage_create import cli
 from diskimage_create.architectures import Runs
 from diskimage_create.errors import RemoteError
 from diskimage_create.farm import Failed, Unbuilt, attempt, cluster, jobs, placement
@@ -76,7 +77,8 @@ def test_no_more_is_submitted_than_there_are_slots(workers: list[Any], wanted: l
 
 def job(name: str, arch: str = "amd64", types: tuple[str, ...] = ("qcow2",)) -> Any:
     spec = SimpleNamespace(arch=arch, tmpfs=False, types=types, output=Path("/x", name))
-    return SimpleNamespace(name=name, plan=SimpleNamespace(spec=spec, environment={}))
+    request = SimpleNamespace(environ={}, options={})
+    return SimpleNamespace(name=name, request=request, plan=SimpleNamespace(spec=spec, environment={}))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +180,7 @@ def test_a_kind_of_image_whose_workers_go_waits_for_them_and_then_fails(
     monkeypatch.setattr(cluster, "_PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(cluster, "_LOOK_SECONDS", 0.2)
     with Client(address, set_as_default=False) as client:
-        made = cluster._Run(client, Cluster(address, "file:///images"), None, lambda *_: None)  # type: ignore[arg-type]
+        made = cluster._Run(client, Cluster(address, "file:///images"), None, lambda *_: None, None)  # type: ignore[arg-type]
         started = time.monotonic()
         (outcome,) = made.all([job("a", arch="s390x")], keep_going=True)
     assert time.monotonic() - started > 1.0
@@ -191,3 +193,31 @@ def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 1.0)
     with pytest.raises(RemoteError, match="no scheduler answers"):
         build("tcp://127.0.0.1:9", job("a"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--scheduler", "tcp://x:1"], "it needs --artifacts: the images stay on no worker (--scheduler)"),
+        (["--artifacts", "file:///x"], "it says nothing without --scheduler (--artifacts)"),
+        (
+            ["--scheduler", "tcp://x:1", "--artifacts", "file:///x", "-j", "3"],
+            "it says nothing with --scheduler (--jobs)",
+        ),
+        (
+            ["--scheduler", "tcp://x:1", "--artifacts", "file:///x", "--attest"],
+            "the images of a cluster are not on this machine (--attest, --sign, --report, --keep-failed)",
+        ),
+        (
+            ["--scheduler", "tcp://x:1", "--artifacts", "gopher://x/y"],
+            "gopher:// is no place for images (gopher://x/y)",
+        ),
+    ],
+)
+def test_what_says_nothing_of_a_cluster(
+    arguments: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["-i", "debian", "-o", str(tmp_path / "x"), "-c", str(tmp_path / "cache")]
+    assert cli.main([*base, *arguments]) == 2
+    assert f"error: {problem}\n" in capsys.readouterr().err
+    assert not list(tmp_path.glob("x*"))

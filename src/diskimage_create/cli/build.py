@@ -95,7 +95,7 @@ def build(
     if offline and (refresh or no_store):
         what, other = "--offline uses nothing but what is stored", "--refresh" if refresh else "--no-store"
         problems.append(Problem(f"{what}, and {other} nothing of it", other, "leave one of the two out"))
-    problems += _cluster_problems(ctx, scheduler, artifacts, here=[attest, sign, report, keep_failed])
+    problems += _cluster_problems(ctx, scheduler, artifacts, jobs, here=[attest, sign, report, keep_failed])
     how = pipeline.BuildOptions(
         validate=not no_validate,
         keep_failed=keep_failed,
@@ -124,7 +124,7 @@ def build(
 
 
 def _cluster_problems(
-    ctx: click.Context, scheduler: str | None, artifacts: str | None, here: Iterable[object]
+    ctx: click.Context, scheduler: str | None, artifacts: str | None, jobs: int | None, here: Iterable[object]
 ) -> Iterable[Problem]:
     """What is wrong with what is said of a cluster.
 
@@ -142,6 +142,9 @@ def _cluster_problems(
         return
     from diskimage_create.farm import cluster
 
+    if jobs:
+        where = options.where(ctx, "jobs")
+        yield Problem("it says nothing with --scheduler", where, "its workers say how many they build: worker --jobs")
     if any(here):
         hint = "fetch the images, then: attest, validate --report"
         yield Problem(

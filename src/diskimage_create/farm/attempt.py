@@ -12,13 +12,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from diskimage_create import filesystems, process, publish
-from diskimage_create.errors import DiskImageError, Interrupted, RemoteError
-from diskimage_create.farm import jobs
+from diskimage_create import config, filesystems, process, publish
+from diskimage_create.errors import DiskImageError, Interrupted, RemoteError, of_system
+from diskimage_create.farm import bundle, jobs
 from diskimage_create.farm.pool import run_child
 from diskimage_create.farm.site import PLUGIN, Site
 from diskimage_create.model import Artifact
@@ -58,32 +59,42 @@ def run(message: Message) -> dict[str, Any]:
     return outcome
 
 
-def message(job: jobs.Job, options: Any, key: str, artifacts: str, topic: str) -> Message:
+def message(
+    job: jobs.Job, options: Any, key: str, artifacts: str, topic: str, taken: bundle.Bundle | None = None
+) -> Message:
     """A job for any worker.
 
     :param artifacts: URL of the directory that gets the images
     :param topic: of the events that tell how it goes on
+    :param taken: what it takes along
     """
-    data = jobs.as_json(job, options)
+    kind = config.profile_of(job.request)  # which may be in a file of the user's
+    data = jobs.as_json(replace(job, request=replace(job.request, kind=kind)), options)
     request = data["request"]
     request["options"] = {name: value for name, value in request["options"].items() if name not in _PLACES}
     request["environ"] = {name: value for name, value in request["environ"].items() if name.startswith(_OF_IMAGES)}
-    data["options"]["shared"] = f"{directory_url(artifacts)}.store"
+    data["options"]["shared"] = shared_url(artifacts)
     return {
         **data,
         "key": key,
         "name": job.name,
         "artifacts": artifacts,
         "topic": topic,
+        "bundle": asdict(taken) if taken else None,
         "same": jobs.same_everywhere(job.plan),
     }
 
 
-def _built(
-    message: Message, site: Site, directory: Path, children: process.Children, tell: Callable[[Message], None]
-) -> dict[str, Any]:
-    """Build in a process that dies with this worker, and all that it has started with it."""
+def _request(message: Message, site: Site, directory: Path) -> dict[str, Any]:
+    """What the user asked for, with places and settings of this worker's.
+
+    :raises RemoteError: what the job takes along cannot be had
+    """
     request = dict(message["request"])
+    if message["bundle"]:
+        taken = bundle.Bundle(**message["bundle"])
+        bundle.fetch(taken, shared_url(message["artifacts"]), directory / "taken")
+        request = bundle.placed(request, taken, directory / "taken")
     places = {
         "cache_dir": site.cache_dir,
         "work_dir": directory / "work",
@@ -91,6 +102,19 @@ def _built(
     }
     request["options"] = {**request["options"], **{name: str(path) for name, path in places.items()}}
     request["environ"] = {**os.environ, **request["environ"]}
+    return request
+
+
+def _built(
+    message: Message, site: Site, directory: Path, children: process.Children, tell: Callable[[Message], None]
+) -> dict[str, Any]:
+    """Build in a process that dies with this worker, and all that it has started with it."""
+    try:
+        request = _request(message, site, directory)
+    except DiskImageError as error:
+        return jobs.error_as_json(error)
+    except OSError as error:
+        return jobs.error_as_json(jobs.Failed(4, [of_system(error)]))
     (directory / "out").mkdir()
     path = directory / "message.json"
     path.touch(mode=0o600)
@@ -131,6 +155,11 @@ def _publish(made: Artifact, artifacts: str) -> publish.Status:
 def directory_url(artifacts: str) -> str:
     """With the slash that makes it a directory's."""
     return f"{artifacts.rstrip('/')}/"
+
+
+def shared_url(artifacts: str) -> str:
+    """Where machines leave for each other what is no image of the user's."""
+    return f"{directory_url(artifacts)}.store"
 
 
 def _keep_log(message: Message, directory: Path, require_mine: Callable[[], None]) -> None:

@@ -50,7 +50,7 @@ def _refuse_others(asked: Mapping[str, str] | None, here: Mapping[str, str]) -> 
     """
     if asked is None:
         return
-    hint = "install the same versions, and have the same files under the same paths, on all workers"
+    hint = "install the same versions, and have files that variables name under the same paths, on all workers"
     problems = [
         Problem(f"{name.replace(':', ' ', 1)} is another one on this worker", socket.gethostname(), hint)
         for name in sorted(asked.keys() | here.keys())

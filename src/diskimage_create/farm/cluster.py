@@ -17,7 +17,7 @@ from typing import Any
 
 from diskimage_create import filesystems
 from diskimage_create.errors import DiskImageError, HostError, InputError, Problem, RemoteError
-from diskimage_create.farm import attempt, order, placement
+from diskimage_create.farm import attempt, bundle, order, placement
 from diskimage_create.farm.jobs import Failed, Job, Outcome, not_begun, outcome_of
 from diskimage_create.farm.pool import Listener
 from diskimage_create.farm.site import require_dask
@@ -64,11 +64,11 @@ def build_all(
 
     :param told: hears what the jobs say, from any thread
     :param keep_going: whether to begin others after one has failed
-    :raises RemoteError: there is no such scheduler, or it goes away
+    :raises RemoteError: there is no such scheduler, or it goes away; or the place of the images refuses what jobs need
     """
     made_of = order.made_of(jobs)
     with _connected(cluster) as client:
-        run = _Run(client, cluster, options, told)
+        run = _Run(client, cluster, options, told, bundle.bring(jobs, attempt.shared_url(cluster.artifacts)))
         possible = []
         for job in order.in_order(jobs):
             if refused := _refusal(job, made_of[job.name], run.workers()):
@@ -88,11 +88,17 @@ class _Run:
     the worker is there. So a task is submitted when there is a slot for it: a long build keeps none waiting behind it.
     """
 
-    def __init__(self, client: Any, cluster: Cluster, options: BuildOptions, told: Listener) -> None:
+    def __init__(
+        self, client: Any, cluster: Cluster, options: BuildOptions, told: Listener, taken: bundle.Bundle | None
+    ) -> None:
+        """
+        :param taken: what the jobs take along
+        """
         self._client = client
         self._cluster = cluster
         self._options = options
         self._told = told
+        self._taken = taken
         self._id = uuid.uuid4().hex[:12]
         self._topic = f"{_PREFIX}{self._id}"
         self._tasks: dict[str, _Task] = {}
@@ -152,7 +158,7 @@ class _Run:
 
     def _submit_one(self, job: Job, resources: placement.Resources) -> None:
         key = f"{self._topic}-{job.name}"
-        message = attempt.message(job, self._options, key, self._cluster.artifacts, self._topic)
+        message = attempt.message(job, self._options, key, self._cluster.artifacts, self._topic, self._taken)
         # Not pure: the same image may be asked for again tomorrow.
         future = self._client.submit(attempt.run, message, key=key, pure=False, resources=dict(resources))
         self._tasks[key] = _Task(job, future, resources)
