@@ -186,12 +186,14 @@ def sweep(directory: Path) -> list[str]:
     that had to be lazy (something still uses it) says so.
     """
     below = str(directory.resolve()) + os.sep
-    done = []
+    ended: dict[int, str] = {}
     # First, and until there is none: one that is just starting forks, and mounts what was not there before.
-    while pids := _exporters(below):
-        for pid, program in pids.items():
+    while exporters := _exporters(below):
+        for pid in exporters:
             _kill(pid)
-            done.append(f"ended {program} {pid}")
+        ended |= exporters
+        time.sleep(_EVERY_SECONDS)
+    done = [f"ended {program} {pid}" for pid, program in ended.items()]
     # The table lists mounts in the order they were made: the last one is on top.
     for target in reversed([point for point in _mount_points() if point.startswith(below)]):
         done.append(_unmount_for_good(target))
