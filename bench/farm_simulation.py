@@ -7,10 +7,10 @@ only a build is a pause, N times as short as the build would be (a logarithmic n
 measured for base images and amphorae, and some of ten minutes). For every hundredth image a worker dies in the middle
 of a build, and a new one comes.
 
-What scheduling takes is not N times as short. So the time in which a worker had nothing to do, although there was work,
-is compared with the time that the builds would have taken: idle / (N x busy). Workers that share one interpreter with
-the scheduler keep it waiting as real ones would not, the more so the shorter the builds are: it is an upper limit. What
-each of them does a hundred times a second to watch itself is off.
+What scheduling takes is not N times as short. So the time in which a worker had nothing to do (the end included, when
+no image is left for most of them) is compared with the time that the builds would have taken: idle / (N x busy). It is
+an upper limit: workers that share one interpreter with the scheduler keep it waiting as real ones would not, the more
+so the shorter the builds are. What each of them does a hundred times a second to watch itself is off.
 
 Goal: under 0.01. And each image has one result.
 """
@@ -70,9 +70,7 @@ def main() -> None:
     outcomes = Counter(outcome.job.name for outcome in ended)
     assert outcomes == dict.fromkeys(builds, 1), "an image has no result, or two"
     busy = sum(each for _, each in _finished)
-    tail = max(builds.values()) / arguments.faster  # at the end most workers have nothing to do, and nothing is left
-    idle = arguments.workers * max(0.0, took - tail) - busy
-    overhead = max(0.0, idle) / (arguments.faster * busy)
+    overhead = (arguments.workers * took - busy) / (arguments.faster * busy)
     rows: list[tuple[object, ...]] = [("", "measured", "asked")]
     rows += [("images, each with one result", len(outcomes), ""), ("workers that died", len(deaths), "")]
     rows += [("builds that were begun again", len(_finished) - len(outcomes), "")]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +15,8 @@ from diskimage_create.errors import DiskImageError, HostError, InputError, Probl
 
 #: Protocols of this host's own files
 LOCAL = frozenset({"file", "local"})
+#: Those of object stores: an object appears when it is whole, and there are no directories
+STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"})
 _EXTRAS = MappingProxyType({"s3": "pip install 'diskimage-create[s3]'"})
 
 
@@ -96,12 +100,53 @@ def opened(url: str, settings: Mapping[str, Any] = MappingProxyType({})) -> Iter
     """
     from fsspec.core import url_to_fs
 
+    local = local_path(url)
     try:
-        yield url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **settings)
+        yield url_to_fs(str(local) if local else url, use_listings_cache=False, skip_instance_cache=True, **settings)
     except (DiskImageError, OSError):
         raise
     except Exception as error:
         raise RemoteError(f"{type(error).__name__}: {error}", _hint(error)) from None
+
+
+def make_directory(system: Any, path: str, *, private: bool = False) -> None:
+    """Make a directory, where there are directories: a bucket that is not there is a mistake.
+
+    :param system: of fsspec
+    :param private: nobody else reads a new one, where there are such permissions
+    """
+    if _is_store(system) or system.exists(path):
+        return
+    system.makedirs(path, exist_ok=True)
+    if private and LOCAL & _protocols(system):
+        os.chmod(path, 0o700)
+
+
+@contextmanager
+def renamed(system: Any, path: str) -> Iterator[str]:
+    """A path to write a file to, which gets its name when it is whole.
+
+    :param system: of fsspec
+    """
+    if _is_store(system):
+        yield path
+        return
+    new = f"{path}.{uuid.uuid4().hex}"
+    try:
+        yield new
+        system.mv(new, path)
+    except BaseException:
+        with suppress(OSError):
+            system.rm(new)
+        raise
+
+
+def _is_store(system: Any) -> bool:
+    return bool(STORES & _protocols(system))
+
+
+def _protocols(system: Any) -> set[str]:
+    return {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
 
 
 def _hint(error: Exception) -> str | None:

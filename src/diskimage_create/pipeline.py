@@ -26,7 +26,7 @@ from diskimage_create.certificates import fingerprints, marks
 from diskimage_create.content import is_current
 from diskimage_create.dated import resolve_snapshot
 from diskimage_create.digests import sha256
-from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected
+from diskimage_create.errors import BuildError, DiskImageError, HostError, ImageRejected, Interrupted
 from diskimage_create.finish import Finished, finish
 from diskimage_create.host import HostFacts
 from diskimage_create.inputs import fingerprint, merged
@@ -125,14 +125,25 @@ def build(
         wait = partial(say, "another build makes this image: waiting for it")
         stack.enter_context(store.building(job.needs.fingerprint, wait))
         if options.keep and not options.refresh and not options.offline:
-            if options.shared:
-                sharing.fetch(store, options.shared, job.needs)
+            _share(job, sharing.fetch)
             job.turns.take(job.needs.identities, job.needs.reusable)
         stored = _stored(job, stack)
         results = _reuse(job, stored) if stored and stored.step == IMAGE else _make(job, stored)
-        if options.keep and options.shared:
-            sharing.offer(store, options.shared, job.needs)
+        if options.keep:
+            _share(job, sharing.offer)
     return [result.artifact for result in results]
+
+
+def _share(job: _Job, how: Callable[[Store, str, reuse.Needs], object]) -> None:
+    """Fetch from other machines, or offer to them; it only saves work, and so it fails no build."""
+    if not job.options.shared:
+        return
+    try:
+        how(job.store, job.options.shared, job.needs)
+    except Interrupted:
+        raise
+    except (DiskImageError, OSError) as error:
+        job.say(f"warning: {job.options.shared}: {error}")
 
 
 def _refuse_half_a_snapshot(job: _Job) -> None:

@@ -243,7 +243,10 @@ def test_a_worker_that_is_stopped_leaves_nothing_and_elements_of_the_users_go_al
         workers[name].terminate()
         workers[name].wait(120)
         assert farm.processes(int(name[1:])) == []
-        assert {path.name for path in farm.work(int(name[1:])).iterdir()} <= {"lock", "dask-scratch-space"}
+        assert {path.name for path in farm.work(int(name[1:])).iterdir()} <= {
+            ".diskimage-create-worker",
+            "dask-scratch-space",
+        }
 
     site = ("--package", "lsof", "--element", "site")
     mine = {"ELEMENTS_PATH": str(tmp_path / "elements")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,12 @@ import pytest
 import publishable
 from contract import schema_errors
 from diskimage_create.errors import HostError, InputError, RemoteError
+from diskimage_create.model import STEPS
 from diskimage_create.publish import Options, Receipt, Status
-from diskimage_create.publish.directory import parse
+from diskimage_create.publish.directory import local, parse
 from diskimage_create.publish.source import Source
+from diskimage_create.store import Store, sharing
+from diskimage_create.store.reuse import Needs
 from forking import ended, forked
 from s3_server import S3, s3
 
@@ -144,6 +149,22 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no tmpfs can be mounted here")
     yield place
     subprocess.run(["umount", place], check=True)
+
+
+def test_somebody_who_hangs_keeps_others_waiting_for_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_PATIENCE_SECONDS", 0.5)
+    place = tmp_path / "there"
+    place.mkdir()
+    source, said = publishable.read(tmp_path / "image"), list[str]()
+    descriptor = os.open(place, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(RemoteError, match="somebody else has been publishing"):
+            publish(source, f"{place}/", say=said.append)
+    finally:
+        os.close(descriptor)
+    assert "waiting for somebody else" in said[0]
+    assert publish(source, f"{place}/").status is Status.PUBLISHED
 
 
 def test_a_full_disk(tiny: Path, tmp_path: Path) -> None:
@@ -294,6 +315,37 @@ def test_an_upload_that_fails_leaves_no_parts(bucket: Any, tmp_path: Path) -> No
     assert "Uploads" not in bucket.meta.client.list_multipart_uploads(Bucket="images")
     publish(source, "s3://images/amphora/")
     assert assert_true(stored(bucket)) == ["amphora.qcow2"]
+
+
+def test_an_upload_that_fails_leaves_what_somebody_else_has_published_meanwhile(bucket: Any, tmp_path: Path) -> None:
+    source = publishable.read(tmp_path, 1, kilobytes=20_000)
+    over: list[Receipt] = []
+
+    def overtake(what: str, done: int, total: int) -> None:
+        if not over:
+            over.append(publish(source, "s3://images/amphora/"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(source, "s3://images/amphora/", progress=overtake)
+    assert over[0].status is Status.PUBLISHED
+    assert assert_true(stored(bucket)) == ["amphora.qcow2"]
+
+
+def test_stages_are_shared_through_a_store_and_no_bucket_is_made(bucket: Any, tmp_path: Path) -> None:
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    inputs = {step: {"x": step} for step in STEPS}
+    needs = Needs("x", inputs, {}, STEPS, datetime.now(UTC), timedelta(hours=1))
+    for store in (here, there):
+        store.create()
+    here.add("root", "x", inputs, {}, needs.asked, lambda made: (made / "a").write_text("content") and None)
+    assert sharing.offer(here, "s3://images/amphora/.store", needs) == ["root"]
+    entry = sharing.fetch(there, "s3://images/amphora/.store", needs)
+    assert entry is not None
+    assert (entry.path / "a").read_text() == "content"
+    with pytest.raises((RemoteError, OSError)):
+        sharing.offer(here, "s3://no-such-bucket/.store", needs)
+    assert [each["Name"] for each in bucket.meta.client.list_buckets()["Buckets"]] == ["images"]
 
 
 def test_an_object_that_no_index_tells_of_is_not_sent_again(bucket: Any, tmp_path: Path) -> None:

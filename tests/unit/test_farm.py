@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from samples import HOST
 
 from diskimage_create import process
-from diskimage_create.errors import BuildError, InputError, Interrupted, Problem
+from diskimage_create.errors import BuildError, CommandFailed, InputError, Interrupted, Problem
 from diskimage_create.farm import Failed, Job, Outcome, Unbuilt, jobs, order, pool
 from diskimage_create.farm.display import Lines, summary
 from diskimage_create.model import Artifact, Source
@@ -148,6 +148,20 @@ def test_as_many_at_once_as_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sorted(outcomes) == sorted(builds.begun) == ["0", "1", "2", "3", "4"]
     assert builds.most == 3
     assert all(outcome.error is None for outcome in outcomes.values())
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "/x"), CommandFailed(["umount"], 32, "")])
+def test_what_goes_wrong_before_one_begins_ends_no_other(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(Builds):
+        def run(self, made: Job, *more: Any) -> Outcome:
+            if made.name == "1":
+                raise error
+            return super().run(made, *more)
+
+    outcomes = all_of([job(tmp_path, str(number)) for number in range(3)], Full(), monkeypatch)
+    assert [name for name in "012" if outcomes[name].error] == ["1"]
 
 
 def test_what_is_made_of_a_failed_image_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import trustme
 from samples import HOST
 from test_farm import OPTIONS, job
 
-from diskimage_create.errors import RemoteError
+from diskimage_create.errors import InputError, RemoteError
 from diskimage_create.farm import attempt, bundle, jobs
 from diskimage_create.prepare import prepare
 
@@ -62,6 +62,7 @@ def test_the_same_image_is_made_of_it_elsewhere(tmp_path: Path, elements: Path) 
     assert "element:site" in jobs.same_everywhere(plan)
     assert plan.inputs == made.plan.inputs
     assert not list((tmp_path / "taken").glob("**/unused"))
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o700
     assert [path.name for path in (tmp_path / "shared").iterdir()] == [taken.name if taken else ""]
 
 
@@ -80,6 +81,43 @@ def test_it_is_brought_once(tmp_path: Path, elements: Path) -> None:
     assert second
     assert second.name == first.name
     assert os.stat(tmp_path / "shared" / first.name).st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("link", "leads", "refused"),
+    [
+        ("install.d/60-x", "../../shared/60-x", True),
+        ("install.d/60-x", "/somewhere/60-x", True),
+        ("pkg-map", "/somewhere/pkg-map", True),
+        ("install.d/60-x", "50-site", False),
+        ("static/etc/localtime", "/usr/share/zoneinfo/UTC", False),
+    ],
+)
+def test_a_link_that_leads_elsewhere_is_refused(
+    tmp_path: Path, elements: Path, link: str, leads: str, refused: bool
+) -> None:
+    made = of_the_user(tmp_path, elements)
+    path = elements / "site" / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(leads)
+    if not refused:
+        assert bundle.bring([made], f"file://{tmp_path}/shared")
+        return
+    with pytest.raises(InputError) as raised:
+        bundle.bring([made], f"file://{tmp_path}/shared")
+    (problem,) = raised.value.problems
+    assert problem.where == str(path)
+    assert not (tmp_path / "shared").exists()
+
+
+def test_paths_are_those_of_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    request = replace(
+        job(tmp_path, "a").request, environ={"ELEMENTS_PATH": "b::/c"}, options={"ca_certificate": ["~/d"]}
+    )
+    said = bundle.absolute(request)
+    assert said.environ == {"ELEMENTS_PATH": f"{tmp_path}/b:/c"}
+    assert said.options == {"ca_certificate": [f"{tmp_path}/d"]}
 
 
 def test_nothing_to_take_along_needs_no_place(tmp_path: Path) -> None:

@@ -77,8 +77,7 @@ def test_no_more_is_submitted_than_there_are_slots(workers: list[Any], wanted: l
 
 def job(name: str, arch: str = "amd64", types: tuple[str, ...] = ("qcow2",)) -> Any:
     spec = SimpleNamespace(arch=arch, tmpfs=False, types=types, output=Path("/x", name))
-    request = SimpleNamespace(environ={}, options={})
-    return SimpleNamespace(name=name, request=request, plan=SimpleNamespace(spec=spec, environment={}))
+    return SimpleNamespace(name=name, plan=SimpleNamespace(spec=spec, environment={}))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +96,7 @@ class Builds:
         self.begun: list[str] = []
         self.most = 0
         self._running, self._lock = 0, threading.Lock()
+        monkeypatch.setattr(cluster.bundle, "bring", lambda *_: None)
         monkeypatch.setattr(attempt, "message", lambda job, *_: {"name": job.name})
         monkeypatch.setattr(cluster.order, "made_of", lambda jobs: {job.name: frozenset() for job in jobs})
         monkeypatch.setattr(cluster.order, "in_order", lambda jobs: list(jobs))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from diskimage_create import filesystems
 from diskimage_create.model import STEPS, Inputs
 from diskimage_create.store import Store, sharing
 from diskimage_create.store.reuse import Needs
@@ -33,7 +34,7 @@ def machines(tmp_path: Path) -> Callable[[], Store]:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"file://{tmp_path}/shared"
+    return f"file://{tmp_path}/shared%20by"
 
 
 def save(store: Store, *steps: str, content: str = "content") -> None:
@@ -45,6 +46,7 @@ def test_what_one_machine_has_made_another_one_finds(machines: Callable[[], Stor
     here, there = machines(), machines()
     save(here, "root", "install")
     assert sharing.offer(here, url, NEEDS) == ["root", "install"]
+    assert (filesystems.local_path(url) or Path()).stat().st_mode & 0o777 == 0o700
     entry = sharing.fetch(there, url, NEEDS)
     assert entry is not None
     assert entry.step == "install"
@@ -91,8 +93,8 @@ def test_what_is_damaged_is_not_taken(machines: Callable[[], Store], url: str, t
     here, there = machines(), machines()
     save(here, "root", "install")
     sharing.offer(here, url, NEEDS)
-    manifest = next((tmp_path / "shared").glob("install-*.json"))
-    (content,) = (tmp_path / "shared").glob("install-*/*/a")
+    manifest = next((tmp_path / "shared by").glob("install-*.json"))
+    (content,) = (tmp_path / "shared by").glob("install-*/*/a")
     if damage == "manifest":
         manifest.write_text("{")
     elif damage == "content":
@@ -120,7 +122,7 @@ def test_two_that_share_at_once_do_not_mix_their_files(
 
     monkeypatch.setattr(sharing, "_give", late)
     sharing.offer(here, url, NEEDS)
-    assert len(list((tmp_path / "shared").glob("root-*/*"))) == 2
+    assert len(list((tmp_path / "shared by").glob("root-*/*"))) == 2
     entry = sharing.fetch(other, url, NEEDS)
     assert entry is not None
     assert (entry.path / "a").read_text() == "here"
@@ -139,7 +141,7 @@ def test_a_failure_leaves_no_half_of_it(
     monkeypatch.setattr(LocalFileSystem, "pipe_file", fail)
     with pytest.raises(OSError, match="No space"):
         sharing.offer(here, url, NEEDS)
-    assert not list((tmp_path / "shared").glob("root-*/*"))
+    assert not list((tmp_path / "shared by").glob("root-*/*"))
     assert sharing.fetch(there, url, NEEDS) is None
 
 
@@ -147,6 +149,6 @@ def test_the_manifest_says_where_the_files_are(machines: Callable[[], Store], ur
     here = machines()
     save(here, "root")
     sharing.offer(here, url, NEEDS)
-    (manifest,) = (tmp_path / "shared").glob("root-*.json")
+    (manifest,) = (tmp_path / "shared by").glob("root-*.json")
     said = json.loads(manifest.read_text())
     assert (manifest.with_suffix("") / said["at"] / "a").read_text() == "content"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: How often a worker looks whether the job is still its own
 _LOOK_SECONDS = 2.0
-#: Variables of the user's that say something of an image; all others are the worker's own
+#: Variables that say something of an image, besides those of its profile, begin like this
 _OF_IMAGES = ("DIB_", "DISKIMAGE_CREATE_", "CLOUD_INIT_DATASOURCES", "ELEMENTS_", "OCTAVIA_", "SOURCE_DATE_EPOCH")
 #: Options that name places of the worker's
 _PLACES = ("cache_dir", "work_dir", "logfile")
@@ -68,21 +68,36 @@ def message(
     :param topic: of the events that tell how it goes on
     :param taken: what it takes along
     """
-    kind = config.profile_of(job.request)  # which may be in a file of the user's
-    data = jobs.as_json(replace(job, request=replace(job.request, kind=kind)), options)
-    request = data["request"]
-    request["options"] = {name: value for name, value in request["options"].items() if name not in _PLACES}
-    request["environ"] = {name: value for name, value in request["environ"].items() if name.startswith(_OF_IMAGES)}
-    data["options"]["shared"] = shared_url(artifacts)
+    asked = bundle.absolute(job.request)
+    kind = config.profile_of(asked)  # which may be in a file of the user's
+    variables = sorted(kind.variables)
+    said = replace(
+        asked,
+        kind=kind,
+        suffix="",  # the name of the image has it
+        environ=dict(_of_images(asked.environ, variables)),
+        options={
+            **{name: value for name, value in asked.options.items() if name not in _PLACES},
+            "arch": asked.options.get("arch") or asked.host.arch,
+        },
+    )
     return {
-        **data,
+        **jobs.as_json(replace(job, request=said), replace(options, shared=shared_url(artifacts))),
         "key": key,
         "name": job.name,
         "artifacts": artifacts,
         "topic": topic,
+        "variables": variables,
         "bundle": asdict(taken) if taken else None,
         "same": jobs.same_everywhere(job.plan),
     }
+
+
+def _of_images(environ: Mapping[str, str], variables: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The variables that say something of an image; all others say something of the machine."""
+    for name, value in environ.items():
+        if name.startswith(_OF_IMAGES) or name in variables:
+            yield name, value
 
 
 def _request(message: Message, site: Site, directory: Path) -> dict[str, Any]:
@@ -101,7 +116,10 @@ def _request(message: Message, site: Site, directory: Path) -> dict[str, Any]:
         "output": directory / "out" / message["name"],
     }
     request["options"] = {**request["options"], **{name: str(path) for name, path in places.items()}}
-    request["environ"] = {**os.environ, **request["environ"]}
+    of_others = dict(_of_images(os.environ, message["variables"]))
+    request["environ"] = {name: value for name, value in os.environ.items() if name not in of_others} | request[
+        "environ"
+    ]
     return request
 
 
@@ -121,7 +139,7 @@ def _built(
     path.write_text(json.dumps({**message, "request": request}), encoding="utf-8")
     fence = process.FENCE if process.is_root() else (*process.WITH_US, "--")
     try:
-        return run_child(fence, path, children, tell)
+        return run_child(fence, path, children, tell, request["environ"])
     finally:
         path.unlink()
 

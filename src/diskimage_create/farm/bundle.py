@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import os
 import tarfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from diskimage_create import filesystems
 from diskimage_create.digests import sha256
-from diskimage_create.errors import RemoteError
+from diskimage_create.errors import InputError, Problem, RemoteError
 from diskimage_create.farm.jobs import Job
+from diskimage_create.request import Reader, Request
 
 #: Variables that name directories of the user's elements (``places.named``)
-_ELEMENTS = ("DIB_LOCAL_ELEMENTS_PATH", "ELEMENTS_PATH")
+_ELEMENTS = frozenset({"DIB_LOCAL_ELEMENTS_PATH", "ELEMENTS_PATH"})
 _CERTIFICATES = "ca_certificate"
 #: Left by Python; the digests of elements leave it out, too
 _CACHE = "__pycache__"
@@ -40,9 +39,10 @@ class Bundle:
 def bring(jobs: Sequence[Job], url: str) -> Bundle | None:
     """Pack what the jobs need of the user's, if anything, and bring it to a URL, unless it is there.
 
+    :raises InputError: an element is not all of itself
     :raises RemoteError: the place refuses it
     """
-    paths = {str(path): f"{number}/{path.name}" for number, path in enumerate(dict.fromkeys(_named(jobs)))}
+    paths = {path: f"{number}/{os.path.basename(path)}" for number, path in enumerate(dict.fromkeys(_named(jobs)))}
     if not paths:
         return None
     wanted = {element.name for job in jobs for element in job.plan.resolved}
@@ -51,7 +51,10 @@ def bring(jobs: Sequence[Job], url: str) -> Bundle | None:
         _pack(archive, paths, wanted)
         name = f"bundle-{sha256(archive)}.tar"
         with filesystems.opened(url) as (system, place):
-            _put(system, archive, f"{place}/{name}")
+            if not system.exists(f"{place}/{name}"):
+                filesystems.make_directory(system, place, private=True)
+                with filesystems.renamed(system, f"{place}/{name}") as new:
+                    system.put_file(str(archive), new)
     return Bundle(name, paths)
 
 
@@ -77,32 +80,38 @@ def fetch(bundle: Bundle, url: str, directory: Path) -> None:
 
 
 def placed(request: Mapping[str, Any], bundle: Bundle, directory: Path) -> dict[str, Any]:
-    """A request (``jobs.as_json``) whose paths lead to what was unpacked."""
+    """A request (:func:`absolute`, as JSON) whose paths lead to what was unpacked."""
 
     def moved(text: str) -> str:
-        inside = bundle.paths.get(_absolute(text, request["cwd"]))
+        inside = bundle.paths.get(text)
         return str(directory / inside) if inside else text
 
     environ, options = dict(request["environ"]), dict(request["options"])
-    for variable in _ELEMENTS:
-        if environ.get(variable):
-            environ[variable] = os.pathsep.join(map(moved, environ[variable].split(os.pathsep)))
+    for variable in _ELEMENTS & environ.keys():
+        environ[variable] = os.pathsep.join(map(moved, environ[variable].split(os.pathsep)))
     if options.get(_CERTIFICATES):
         options[_CERTIFICATES] = list(map(moved, options[_CERTIFICATES]))
     return {**request, "environ": environ, "options": options}
 
 
-def _named(jobs: Iterable[Job]) -> Iterator[Path]:
+def absolute(request: Request) -> Request:
+    """A request that names all that goes along by its absolute path."""
+    environ, options = dict(request.environ), dict(request.options)
+    for variable in _ELEMENTS & environ.keys():
+        parts = [str(request.cwd / part) for part in environ[variable].split(os.pathsep) if part]
+        environ[variable] = os.pathsep.join(map(os.path.abspath, parts))
+    if files := options.get(_CERTIFICATES):
+        options[_CERTIFICATES] = [str(Reader(request).path(str(file))) for file in files]
+    return replace(request, environ=environ, options=options)
+
+
+def _named(jobs: Iterable[Job]) -> Iterator[str]:
     """The directories and files that requests name."""
     for job in jobs:
-        request = job.request
-        parts = [part for variable in _ELEMENTS for part in request.environ.get(variable, "").split(os.pathsep) if part]
-        for text in (*parts, *(request.options.get(_CERTIFICATES) or ())):
-            yield Path(_absolute(str(text), str(request.cwd)))
-
-
-def _absolute(text: str, cwd: str) -> str:
-    return os.path.abspath(os.path.join(cwd, os.path.expanduser(text)))
+        request = absolute(job.request)
+        for variable in sorted(_ELEMENTS & request.environ.keys()):
+            yield from filter(None, request.environ[variable].split(os.pathsep))
+        yield from request.options.get(_CERTIFICATES) or ()
 
 
 def _pack(archive: Path, paths: Mapping[str, str], wanted: set[str]) -> None:
@@ -111,11 +120,43 @@ def _pack(archive: Path, paths: Mapping[str, str], wanted: set[str]) -> None:
         for path, inside in paths.items():
             if os.path.isdir(path):
                 packed.addfile(_directory(inside))
-                for element in sorted({entry.resolve() for entry in Path(path).iterdir()}):
-                    if element.name in wanted and element.is_dir():
-                        packed.add(element, f"{inside}/{element.name}", filter=_content)
+                for element in _elements(Path(path), wanted):
+                    packed.add(element, f"{inside}/{element.name}", filter=_content)
             else:
                 packed.add(os.path.realpath(path), inside, filter=_content)
+
+
+def _elements(directory: Path, wanted: set[str]) -> Iterable[Path]:
+    """The elements of a directory that are wanted, as a build finds them (``elements.find_all``).
+
+    :raises InputError: names links that lead out of them, which would lead to something else elsewhere
+    """
+    found: dict[str, Path] = {}
+    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+        element = Path(entry.path).resolve()
+        if element.name in wanted and entry.is_dir():
+            found.setdefault(element.name, element)
+    hint = "copy what it leads to into the element, or build without --scheduler"
+    if problems := [
+        Problem(f"the link leads out of the element {element.name}, and does not go along", str(link), hint)
+        for element in found.values()
+        for link in _links_out(element)
+    ]:
+        raise InputError(problems)
+    return found.values()
+
+
+def _links_out(element: Path) -> Iterator[Path]:
+    """Links that a build follows: files of hooks and of the element itself. Others are part of the image."""
+    for root, directories, files in os.walk(element):
+        for name in (*directories, *files):
+            link = Path(root, name)
+            first = link.relative_to(element).parts[0]
+            if link.is_symlink() and (root == str(element) or first.endswith(".d")):
+                leads = os.readlink(link)
+                there = os.path.normpath(os.path.join(root, leads))
+                if os.path.isabs(leads) or not Path(there).is_relative_to(element):
+                    yield link
 
 
 def _content(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
@@ -129,17 +170,3 @@ def _directory(name: str) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.mode = tarfile.DIRTYPE, 0o755
     return member
-
-
-def _put(system: Any, archive: Path, place: str) -> None:
-    if system.exists(place):
-        return
-    new = f"{place}.{uuid.uuid4().hex}"
-    system.makedirs(os.path.dirname(place), exist_ok=True)
-    try:
-        system.put_file(str(archive), new)
-        system.mv(new, place)
-    except BaseException:
-        with suppress(OSError):
-            system.rm(new)
-        raise

@@ -129,24 +129,31 @@ class _Run:
         for job in jobs:
             waiting.setdefault(_kind(job), deque()).append(job)
         while waiting or self._tasks:
-            yield from self._submit(waiting)
-            task = self._next()
-            if task and keep_going:
-                yield from self._submit(waiting)  # its slot waits for no answer
-            for outcome in (*([task.outcome(self._cluster)] if task else ()), *self._stranded()):
+            for outcome in self._ended(waiting, keep_going=keep_going):
                 yield outcome
                 if outcome.error and not keep_going:
                     yield from map(not_begun, chain.from_iterable(waiting.values()))
                     waiting.clear()
 
+    def _ended(self, waiting: dict[_Kind, deque[Job]], *, keep_going: bool) -> Iterator[Outcome]:
+        """What became of those that are over by now; others begin in their place."""
+        yield from self._submit(waiting)
+        task = self._next()
+        if task and keep_going:
+            yield from self._submit(waiting)  # its slot waits for no answer
+        if task:
+            yield task.outcome(self._cluster)
+        yield from self._stranded()
+
     def _submit(self, waiting: dict[_Kind, deque[Job]]) -> Iterator[Outcome]:
         """Submit what there is a slot for; a kind of image is over that no worker can build any more."""
         workers = self.workers()
-        for kind, jobs in list(waiting.items()):
+        for kind in list(waiting):
+            jobs = waiting.get(kind, deque())  # whoever heard of an outcome may have given up all others
             try:
                 resources = placement.needed(*kind, workers)
             except LookupError as error:
-                if self._is_hopeless(kind):
+                if jobs and self._is_hopeless(kind):
                     what = f"no worker can build it any more: {error}"
                     yield from (Outcome(job, error=HostError(what)) for job in waiting.pop(kind))
                 continue
@@ -154,7 +161,7 @@ class _Run:
             while jobs and placement.has_room(resources, [task.resources for task in self._tasks.values()], workers):
                 self._submit_one(jobs.popleft(), resources)
             if not jobs:
-                del waiting[kind]
+                waiting.pop(kind, None)
 
     def _submit_one(self, job: Job, resources: placement.Resources) -> None:
         key = f"{self._topic}-{job.name}"

@@ -18,6 +18,8 @@ from diskimage_create.pipeline import BuildOptions
 from diskimage_create.profiles import Profile
 from diskimage_create.request import Request
 
+#: How inputs begin that every machine has to agree on: elements, files that variables name, the versions of the tools
+_ALIKE = ("element:", "file:", "tool:diskimage-")
 #: What of a request JSON has words for
 _PLAIN = tuple(
     each.name for each in dataclasses.fields(Request) if each.name not in ("sources", "environ", "host", "kind")
@@ -122,9 +124,13 @@ def made_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Artifact, ...]:
 
 
 def same_everywhere(plan: BuildPlan) -> dict[str, str]:
-    """Inputs that every machine has to agree on: elements, and files that the user named."""
+    """Inputs that every machine has to agree on.
+
+    Of a file that a secret names only a digest is known that is keyed by each machine in its own way.
+    """
     known = summary(plan.inputs, plan.resolved)
-    return {name: value for name, value in known.items() if name.startswith(("element:", "file:"))}
+    alike = {name: value for name, value in known.items() if name.startswith(_ALIKE)}
+    return {name: value for name, value in alike.items() if not value.startswith("hmac-")}
 
 
 def vanished(status: int, said: str = "") -> Failed:

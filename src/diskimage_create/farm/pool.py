@@ -13,8 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import process
+from diskimage_create.errors import DiskImageError, Interrupted, of_system
 from diskimage_create.farm import order
-from diskimage_create.farm.jobs import Job, Outcome, Unbuilt, as_json, error_as_json, not_begun, outcome_of, vanished
+from diskimage_create.farm.jobs import (
+    Failed,
+    Job,
+    Outcome,
+    Unbuilt,
+    as_json,
+    error_as_json,
+    not_begun,
+    outcome_of,
+    vanished,
+)
 from diskimage_create.pipeline import BuildOptions
 from diskimage_create.workspace import workspace
 
@@ -78,7 +89,14 @@ def _hopeless(
 def _build(job: Job, options: BuildOptions, children: process.Children, told: Listener) -> Outcome:
     started = time.monotonic()
     told(job, {"event": "begin"})
-    outcome = run(job, options, children, lambda event: told(job, event))
+    try:
+        outcome = run(job, options, children, lambda event: told(job, event))
+    except Interrupted:
+        raise
+    except DiskImageError as error:  # of its workspace, and none of the others' business
+        outcome = Outcome(job, error=error)
+    except OSError as error:
+        outcome = Outcome(job, error=Failed(4, [of_system(error)]))
     return replace(outcome, seconds=time.monotonic() - started)
 
 
@@ -92,17 +110,22 @@ def run(
     with workspace() as work:  # there may be secrets in it, which are swept should we be killed
         path = work.path / "message.json"
         path.write_text(json.dumps(as_json(job, options)), encoding="utf-8")
-        return outcome_of(job, run_child(_WITH_US, path, children, told))
+        return outcome_of(job, run_child(_WITH_US, path, children, told, os.environ))
 
 
 def run_child(
-    within: Sequence[str], message: Path, children: process.Children, told: Callable[[Mapping[str, Any]], None]
+    within: Sequence[str],
+    message: Path,
+    children: process.Children,
+    told: Callable[[Mapping[str, Any]], None],
+    environ: Mapping[str, str],
 ) -> dict[str, Any]:
     """Run the process of a job to its end; returns its last event, which says what became of it.
 
     :param within: a command that runs it
     :param message: file with the job
     :param told: hears its events
+    :param environ: its whole environment
     :raises Interrupted: the children's block is being left
     """
     last: dict[str, Any] = {}
@@ -117,5 +140,5 @@ def run_child(
             stray = line.strip() or stray  # of a traceback, the last line says most
 
     command = [*within, sys.executable, "-m", "diskimage_create.farm.child", str(message)]
-    status = children.stream(command, heard, env=dict(os.environ))
+    status = children.stream(command, heard, env=environ)
     return last if last.get("event") in ("done", "failed") else error_as_json(vanished(status, stray))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from diskimage_create.errors import HostError
 
 #: What Dask's worker carries along to tell its tasks of the site
 PLUGIN = "diskimage-create"
-_LOCK = "lock"
+#: What tells that a directory is a worker's, and that one is at work there
+_LOCK = ".diskimage-create-worker"
+_OF_JOBS = "diskimage-create-"
 
 
 def require_dask() -> None:
@@ -51,8 +54,9 @@ class Site:
     def alone(self) -> Iterator[None]:
         """Have the working directory for ourselves, without what an earlier worker left that was killed.
 
-        :raises HostError: another worker has it
+        :raises HostError: another worker has it, or something else is in it
         """
+        self._refuse_what_is_no_workers()
         self.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.work_dir / _LOCK).open("w") as lock:
             try:
@@ -64,10 +68,20 @@ class Site:
                     _remove(path)
             yield
 
+    def _refuse_what_is_no_workers(self) -> None:
+        """What is in the directory is going to be removed."""
+        hint = "name a directory that is there for the worker alone, or that does not exist yet"
+        if self.cache_dir.is_relative_to(self.work_dir):
+            raise HostError(f"the cache {self.cache_dir} would be in the worker's directory {self.work_dir}", hint)
+        if self.work_dir.is_dir() and not (self.work_dir / _LOCK).exists() and any(self.work_dir.iterdir()):
+            raise HostError(f"{self.work_dir} holds what is no worker's", hint)
+
     @contextmanager
     def job(self, key: str) -> Iterator[tuple[Path, process.Children]]:
         """A directory for a job, which is removed with all that is mounted in it; and the programs that run for it."""
-        path, children = self.work_dir / key, process.Children(self._grace)
+        # Not the key: there is a name in it, and colons do not belong in paths of elements.
+        name = f"{_OF_JOBS}{hashlib.sha256(key.encode()).hexdigest()[:20]}"
+        path, children = self.work_dir / name, process.Children(self._grace)
         with self._changed:
             self._running[key] = children
         try:
@@ -92,6 +106,8 @@ class Site:
 
 def _remove(path: Path) -> None:
     """Remove what a job has left, if anything: mounts, loop devices, files."""
-    if path.exists():
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
         mounts.sweep(path)
         process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", path]))

@@ -13,13 +13,15 @@ from diskimage_create.farm import order, placement
 from diskimage_create.farm.site import PLUGIN, Site, require_dask
 from diskimage_create.requirements import BASE, require_all
 
+_START_HINT = "is 'dask scheduler' running there? one that lost a worker of this name knows it for worker-ttl"
+
 
 def run(scheduler: str, site: Site, slots: int, name: str | None) -> None:
     """Work until the scheduler goes away, or a signal ends it.
 
     :param slots: builds at the same time
     :raises HostError: this machine can build nothing, or another worker has the directory
-    :raises RemoteError: there is no such scheduler
+    :raises RemoteError: the scheduler does not take it
     """
     require_all(BASE, "be a worker")
     require_dask()
@@ -47,6 +49,7 @@ async def _work(scheduler: str, site: Site, slots: int, name: str | None) -> Non
 
     offered = offers(slots)
     try:
+        site.say(f"asks {scheduler} for work")  # and waits until there is one
         worker = await Worker(
             scheduler,
             nthreads=slots,
@@ -57,9 +60,9 @@ async def _work(scheduler: str, site: Site, slots: int, name: str | None) -> Non
             local_directory=str(site.work_dir),
             plugins=(AtSite(),),
         )
-    except (OSError, TimeoutError) as error:
-        what = f"no scheduler answers at {scheduler}: {error}"
-        raise RemoteError(what, "is 'dask scheduler' running there?") from None
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        why = error.__cause__ or error  # Dask says of everything that the worker failed to start
+        raise RemoteError(f"{scheduler} takes no worker: {why}", _START_HINT) from None
     what = ", ".join(f"{name} {amount:.0f}" for name, amount in sorted(offered.items()))
     site.say(f"{worker.name} works for {scheduler}: {what}")
     signalled = asyncio.Event()

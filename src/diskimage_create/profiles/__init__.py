@@ -67,9 +67,18 @@ class Profile:
         return OPTIONS[option] in self._facts
 
     @property
+    def variables(self) -> set[str]:
+        """Those of the environment that have something to say of an image of this kind."""
+        named = {entry[key] for entry in self._entries for key in ("name", "replaced_by") if key in entry}
+        return named | self._facts - FACTS
+
+    @property
     def _facts(self) -> set[str]:
-        entries = [*self.elements, *self.packages, *self.arguments, *self.environment]
-        return {fact for entry in entries for fact in (*entry.get("when", ()), *_placeholders(entry))}
+        return {fact for entry in self._entries for fact in (*entry.get("when", ()), *_placeholders(entry))}
+
+    @property
+    def _entries(self) -> list[Mapping[str, Any]]:
+        return [*self.elements, *self.packages, *self.arguments, *self.environment]
 
 
 def _placeholders(entry: Mapping[str, Any]) -> Iterator[str]:

@@ -54,6 +54,7 @@ def offer(store: Store, url: str, needs: Needs, steps: Sequence[str] = STEPS) ->
                 continue
             with store.using(entry) as intact:
                 if intact:
+                    filesystems.make_directory(system, path, private=True)
                     _give(system, f"{path}/{entry.path.name}", entry)
                     shared.append(step)
     return shared
@@ -79,13 +80,12 @@ def _taken(store: Store, system: Any, place: str) -> Entry | None:
 def _give(system: Any, place: str, entry: Entry) -> None:
     at = uuid.uuid4().hex
     try:
-        system.makedirs(f"{place}/{at}", exist_ok=True)
+        filesystems.make_directory(system, f"{place}/{at}")
         for name in entry.files:
             system.put_file(str(entry.path / name), f"{place}/{at}/{name}")
         manifest = {"at": at, "files": sorted(entry.files), "manifest": (entry.path / MANIFEST).read_text()}
-        new = f"{place}/{at}/manifest.json"
-        system.pipe_file(new, json.dumps(manifest).encode())
-        system.mv(new, f"{place}.json")  # file systems rename, object stores copy: neither shows half of it
+        with filesystems.renamed(system, f"{place}.json") as new:
+            system.pipe_file(new, json.dumps(manifest).encode())
     except BaseException:
         with suppress(OSError, DiskImageError):
             system.rm(f"{place}/{at}", recursive=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -81,6 +81,8 @@ class _Publishing:
     source: Source
     options: Options
     what: str
+    _put: list[str] = field(default_factory=list)
+    """Files that we have written"""
 
     @property
     def name(self) -> str:
@@ -130,17 +132,21 @@ class _Publishing:
 
     @contextmanager
     def _all_or_nothing(self, missing: Iterable[str], sizes: Mapping[str, int]) -> Iterator[None]:
-        """What was not there before is not there after a failure."""
+        """What was not there before is not there after a failure, unless another one has published it meanwhile."""
         try:
             yield
         except BaseException:
             with suppress(Exception):
                 self.place.discard()
-            for name in reversed(list(missing)):
-                if name not in sizes:
-                    with suppress(Exception):
-                        self.place.remove(name)
+                checksum = f"{self.name}.sha256"  # which is written last
+                if checksum in self._put or checksum in sizes or checksum not in self.place.sizes():
+                    self._remove(name for name in missing if name not in sizes)
             raise
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in reversed(list(names)):
+            with suppress(Exception):
+                self.place.remove(name)
 
     def _write(self, missing: dict[str, Path | bytes], sizes: Mapping[str, int]) -> None:
         """Write files; while another image is replaced, nothing counts as there."""
@@ -151,6 +157,7 @@ class _Publishing:
         for name, content in missing.items():
             tell = partial(self._tell, self.source.bytes) if name == self.name else _nobody
             self.place.put(name, content, tell)
+            self._put.append(name)
         self.place.commit()
 
     def _tell(self, total: int, done: int) -> None:

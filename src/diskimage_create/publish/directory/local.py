@@ -5,15 +5,19 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from diskimage_create.digests import sha256
-from diskimage_create.errors import InputError, Problem
+from diskimage_create.errors import InputError, Problem, RemoteError
 from diskimage_create.files import TEMPORARY
 
 _CHUNK_BYTES = 1 << 20
+#: Longer than the largest image takes to be written; one that is stopped would keep all others waiting for ever
+_PATIENCE_SECONDS = 1800.0
+_LOOK_SECONDS = 0.2
 
 
 class Directory:
@@ -45,6 +49,7 @@ class Directory:
         """Have the directory for ourselves; what a killed run has left is removed.
 
         :param waiting: told when somebody else has it
+        :raises RemoteError: somebody else has it for too long
         """
         self.path.mkdir(exist_ok=True)
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -61,9 +66,19 @@ class Directory:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             waiting()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._wait(descriptor)
         except OSError:  # a network's file system that locks no directories
             pass
+
+    def _wait(self, descriptor: int) -> None:
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+        what = f"somebody else has been publishing to {self.path} for {_PATIENCE_SECONDS / 60:.0f} minutes"
+        raise RemoteError(what, f"see who holds its lock (fuser {self.path}), and whether it hangs")
 
     def sizes(self) -> dict[str, int]:
         """All files, with their sizes in bytes."""

@@ -21,8 +21,6 @@ _CHUNK_BYTES = 1 << 20
 #: Parts in which objects are sent, where so many are enough: S3 takes 10,000 of them. Some of them are in our memory.
 _PART_BYTES = 8 << 20
 _MOST_PARTS = 9_000
-#: Protocols of object stores
-_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci"})
 #: What fsspec is told besides the user's own settings (its configuration files and environment)
 _SETTINGS = MappingProxyType({"s3": {"default_block_size": _PART_BYTES, "max_concurrency": 2}})
 
@@ -54,7 +52,7 @@ class Remote:
         :raises RemoteError: whatever the libraries of a protocol say, each in its own way
         """
         with filesystems.opened(self._url, _SETTINGS.get(self._protocol, {})) as (self._fs, self._root):
-            if self._protocol not in _STORES:
+            if self._protocol not in filesystems.STORES:
                 self._fs.makedirs(self._root, exist_ok=True)
             yield
 
@@ -78,7 +76,7 @@ class Remote:
         :raises FileNotFoundError: there is no such bucket
         """
         bucket = self._root.lstrip("/").partition("/")[0]
-        if self._protocol in _STORES and not self._fs.exists(bucket):
+        if self._protocol in filesystems.STORES and not self._fs.exists(bucket):
             raise FileNotFoundError(f"there is no bucket {bucket}")
 
     def read(self, name: str) -> bytes:
@@ -97,7 +95,7 @@ class Remote:
     def put(self, name: str, source: Path | bytes, progress: Callable[[int], None]) -> None:
         """Write a file, which gets its name now in an object store, and by :meth:`commit` elsewhere."""
         path = self._path(name)
-        if self._protocol not in _STORES:
+        if self._protocol not in filesystems.STORES:
             path = self._staged[name] = self._path(
                 f"{TEMPORARY}{hashlib.sha256(name.encode()).hexdigest()[:16]}.partial"
             )
