@@ -72,6 +72,13 @@ def test_no_more_is_submitted_than_there_are_slots(workers: list[Any], wanted: l
     assert on_arm <= sum(worker["build"] for worker in workers if "native-arm64" in worker)
 
 
+def test_no_more_is_submitted_than_there_is_memory_for() -> None:
+    worker = placement.offered(4, {"amd64": NATIVE}, 11 * GIB, True)
+    asked = placement.needed("amd64", 5 * GIB, [worker])
+    assert placement.has_room(asked, [asked], [worker])
+    assert not placement.has_room(asked, [asked] * 2, [worker])
+
+
 # --- the client's part, with a scheduler and workers in this process
 
 

@@ -55,14 +55,18 @@ def can(worker: Resources, wanted: Resources) -> bool:
 
 
 def has_room(wanted: Resources, running: Sequence[Resources], workers: Sequence[Resources]) -> bool:
-    """Whether one of the workers that can take a task is likely to have a slot for it.
+    """Whether one of the workers that can take a task is likely to have a slot, and the memory, for it.
 
     :param running: what the tasks that were submitted before have asked for
     """
-    able = [worker for worker in workers if can(worker, wanted)]
     alike = sum(_alike(wanted, other) for other in running)
-    slots = sum(worker[SLOT] for worker in workers if worker.get(SLOT))
-    return len(running) < slots and alike < sum(worker[SLOT] for worker in able)
+    slots = sum(worker.get(SLOT, 0.0) for worker in workers)
+    return len(running) < slots and alike < sum(_how_many(worker, wanted) for worker in workers)
+
+
+def _how_many(worker: Resources, wanted: Resources) -> int:
+    """How many such tasks a worker could do at the same time."""
+    return min(int(worker.get(name, 0.0) // amount) for name, amount in wanted.items())
 
 
 def _alike(one: Resources, other: Resources) -> bool:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,8 +99,8 @@ class Site:
         """Stop what runs, and wait until all of it is cleaned up."""
         with self._changed:
             running = list(self._running.values())
-        for children in running:
-            children.stop()
+        with ThreadPoolExecutor(len(running) or 1) as pool:  # each may take its time
+            list(pool.map(process.Children.stop, running))
         with self._changed:
             self._changed.wait_for(lambda: not self._running, self._grace)
 
