@@ -82,9 +82,14 @@ def _find_all(directories: tuple[Path, ...]) -> Mapping[str, Element]:
                     name=path.name,
                     path=path,
                     depends=_names_in(path / "element-deps"),
-                    provides=_names_in(path / "element-provides"),
+                    provides=provided(path),
                 )
     return found
+
+
+def provided(element: Path) -> frozenset[str]:
+    """The names of the elements that one takes the place of."""
+    return _names_in(element / "element-provides")
 
 
 def _names_in(path: Path) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -113,13 +114,14 @@ def make_directory(system: Any, path: str, *, private: bool = False) -> None:
     """Make a directory, where there are directories: a bucket that is not there is a mistake.
 
     :param system: of fsspec
-    :param private: nobody else reads a new one, where there are such permissions
+    :param private: who has nothing to do with the directory above does not read a new one, where there are permissions
     """
     if _is_store(system) or system.exists(path):
         return
     system.makedirs(path, exist_ok=True)
     if private and LOCAL & _protocols(system):
-        os.chmod(path, 0o700)
+        above = os.stat(os.path.dirname(path)).st_mode  # its group may be that of the workers
+        os.chmod(path, stat.S_IMODE(above) & 0o2770)
 
 
 @contextmanager

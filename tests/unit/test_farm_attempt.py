@@ -34,6 +34,7 @@ def message(made: jobs.Job) -> Any:
 def test_places_and_other_variables_of_the_user_do_not_travel(tmp_path: Path) -> None:
     made = job(tmp_path, "a", work_dir=str(tmp_path), env=("SITE=1",))
     environ = {"DIB_SITE": "1", "AWS_SECRET_ACCESS_KEY": "s3cret", "PATH": "/x", "HOME": "/y", "http_proxy": "http://z"}
+    environ["DIB_REPO_PATH"] = "/checkout"
     made = jobs.Job(replace(made.request, environ=environ), made.plan)
     told = message(made)
     assert told["request"]["environ"] == {"DIB_SITE": "1"}
@@ -53,14 +54,19 @@ def there(told: Any, tmp_path: Path) -> BuildPlan:
 
 def test_the_image_that_was_asked_for_is_made_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = job(tmp_path, "a", profile="amphora", os="debian")
-    made = jobs.Job(replace(made.request, environ={"AMP_element_sequence": "vm", "HOME": str(tmp_path)}), made.plan)
+    made = jobs.Job(
+        replace(made.request, environ={"AMP_element_sequence": "vm", "HOME": str(tmp_path)}),
+        made.plan,
+    )
     made = jobs.Job(made.request, prepare(made.request))
     monkeypatch.setenv("DIB_SITE", "the worker's")
+    monkeypatch.setenv("DIB_DISTRIBUTION_MIRROR", "http://mirror.example.com/debian")
     monkeypatch.setenv("AMP_element_sequence", "base")
     plan = there(message(made), tmp_path)
     assert plan.spec.arch == made.plan.spec.arch == "amd64"
     assert plan.spec.elements == made.plan.spec.elements
     assert "DIB_SITE" not in plan.environment
+    assert plan.environment["DIB_DISTRIBUTION_MIRROR"].value == "http://mirror.example.com/debian"
     assert jobs.same_everywhere(plan) == jobs.same_everywhere(made.plan)
 
 

@@ -66,6 +66,21 @@ def test_the_same_image_is_made_of_it_elsewhere(tmp_path: Path, elements: Path) 
     assert [path.name for path in (tmp_path / "shared").iterdir()] == [taken.name if taken else ""]
 
 
+def test_what_an_element_provides_goes_along(tmp_path: Path, elements: Path) -> None:
+    (elements / "unused/element-provides").write_text("site\n")
+    made = of_the_user(tmp_path, elements, element=("unused", "vm"))
+    taken = bundle.bring([made], f"file://{tmp_path}/shared")
+    assert taken
+    bundle.fetch(taken, f"file://{tmp_path}/shared", tmp_path / "taken")
+    assert {path.name for path in (tmp_path / "taken").glob("0/elements/*")} == {"site", "unused"}
+
+
+def test_a_place_that_refuses_is_named(tmp_path: Path, elements: Path) -> None:
+    (tmp_path / "shared").write_text("no directory")
+    with pytest.raises(RemoteError, match="shared"):
+        bundle.bring([of_the_user(tmp_path, elements)], f"file://{tmp_path}/shared")
+
+
 def test_it_is_brought_once(tmp_path: Path, elements: Path) -> None:
     url = f"file://{tmp_path}/shared"
     first = bundle.bring([of_the_user(tmp_path, elements)], url)

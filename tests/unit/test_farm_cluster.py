@@ -77,6 +77,9 @@ def test_no_more_is_submitted_than_there_is_memory_for() -> None:
     asked = placement.needed("amd64", 5 * GIB, [worker])
     assert placement.has_room(asked, [asked], [worker])
     assert not placement.has_room(asked, [asked] * 2, [worker])
+    small = placement.needed("amd64", GIB, [worker])
+    assert placement.has_room(asked, [small] * 2, [worker])
+    assert not placement.has_room(small, [small] * 4, [worker])
 
 
 # --- the client's part, with a scheduler and workers in this process
@@ -103,6 +106,7 @@ class Builds:
         self.begun: list[str] = []
         self.most = 0
         self._running, self._lock = 0, threading.Lock()
+        monkeypatch.setattr(cluster, "_settled", list)
         monkeypatch.setattr(cluster.bundle, "bring", lambda *_: None)
         monkeypatch.setattr(attempt, "message", lambda job, *_: {"name": job.name})
         monkeypatch.setattr(cluster.order, "made_of", lambda jobs: {job.name: frozenset() for job in jobs})

@@ -24,6 +24,7 @@ from diskimage_create.farm.pool import run_child
 from diskimage_create.farm.site import PLUGIN, Site
 from diskimage_create.model import Artifact
 from diskimage_create.publish import destinations, source
+from diskimage_create.settings import OF_THE_HOST
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 2.0
 #: Variables that say something of an image, besides those of its profile, begin like this
 _OF_IMAGES = ("DIB_", "DISKIMAGE_CREATE_", "CLOUD_INIT_DATASOURCES", "ELEMENTS_", "OCTAVIA_", "SOURCE_DATE_EPOCH")
+#: ... but for how mirrors are named, of which a worker may have its own
+_MIRROR = "MIRROR"
 #: Options that name places of the worker's
 _PLACES = ("cache_dir", "work_dir", "logfile")
 
@@ -69,7 +72,7 @@ def message(
     :param taken: what it takes along
     """
     asked = bundle.absolute(job.request)
-    kind = config.profile_of(asked)  # which may be in a file of the user's
+    kind = config.profile_of(asked)
     variables = sorted(kind.variables)
     said = replace(
         asked,
@@ -96,7 +99,7 @@ def message(
 def _of_images(environ: Mapping[str, str], variables: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The variables that say something of an image; all others say something of the machine."""
     for name, value in environ.items():
-        if name.startswith(_OF_IMAGES) or name in variables:
+        if (name.startswith(_OF_IMAGES) or name in variables) and name not in OF_THE_HOST:
             yield name, value
 
 
@@ -116,10 +119,9 @@ def _request(message: Message, site: Site, directory: Path) -> dict[str, Any]:
         "output": directory / "out" / message["name"],
     }
     request["options"] = {**request["options"], **{name: str(path) for name, path in places.items()}}
-    of_others = dict(_of_images(os.environ, message["variables"]))
-    request["environ"] = {name: value for name, value in os.environ.items() if name not in of_others} | request[
-        "environ"
-    ]
+    ours = dict(_of_images(os.environ, message["variables"]))
+    kept = {name: value for name, value in os.environ.items() if name not in ours or _MIRROR in name}
+    request["environ"] = kept | request["environ"]
     return request
 
 
@@ -187,7 +189,7 @@ def _keep_log(message: Message, directory: Path, require_mine: Callable[[], None
         return
     with suppress(DiskImageError, OSError), filesystems.opened(message["artifacts"]) as (system, path):
         require_mine()
-        system.makedirs(path, exist_ok=True)
+        filesystems.make_directory(system, path)
         system.put_file(str(log), f"{path.rstrip('/')}/{log.name}")
 
 

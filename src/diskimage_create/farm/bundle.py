@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from diskimage_create import filesystems
+from diskimage_create import elements, filesystems
 from diskimage_create.digests import sha256
 from diskimage_create.errors import InputError, Problem, RemoteError
 from diskimage_create.farm.jobs import Job
@@ -45,12 +46,14 @@ def bring(jobs: Sequence[Job], url: str) -> Bundle | None:
     paths = {path: f"{number}/{os.path.basename(path)}" for number, path in enumerate(dict.fromkeys(_named(jobs)))}
     if not paths:
         return None
-    wanted = {element.name for job in jobs for element in job.plan.resolved}
+    resolved = [element for job in jobs for element in job.plan.resolved]
+    # What another one provides takes part in working out what an image is made of.
+    wanted = {name for element in resolved for name in (element.name, *elements.provided(element.path))}
     with TemporaryDirectory(prefix="diskimage-create-") as directory:
         archive = Path(directory, "archive")
         _pack(archive, paths, wanted)
         name = f"bundle-{sha256(archive)}.tar"
-        with filesystems.opened(url) as (system, place):
+        with _opened(url) as (system, place):
             if not system.exists(f"{place}/{name}"):
                 filesystems.make_directory(system, place, private=True)
                 with filesystems.renamed(system, f"{place}/{name}") as new:
@@ -65,18 +68,29 @@ def fetch(bundle: Bundle, url: str, directory: Path) -> None:
     """
     archive = directory.with_suffix(".tar")
     try:
-        with filesystems.opened(url) as (system, place):
+        with _opened(url) as (system, place):
+            if not system.exists(f"{place}/{bundle.name}"):
+                hint = "--artifacts has to be the same place for all machines, and one that they may read"
+                raise RemoteError(f"the user's elements are not at {url}", hint)
             system.get_file(f"{place}/{bundle.name}", str(archive))
         if bundle.name != f"bundle-{sha256(archive)}.tar":
             raise RemoteError(f"{url}/{bundle.name} is damaged", "remove it, and build again")
         with tarfile.open(archive) as packed:
             # The digest says that it is the user's, who decides anyway what runs here; modes are part of elements.
-            packed.extractall(directory, filter="fully_trusted")  # noqa: S202
-    except FileNotFoundError:
-        hint = "--artifacts has to be the same place for all machines"
-        raise RemoteError(f"the user's elements are not at {url}", hint) from None
+            packed.extraction_filter = lambda member, _: member
+            packed.extractall(directory)  # noqa: S202
     finally:
         archive.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[tuple[Any, str]]:
+    try:
+        with filesystems.opened(url) as found:
+            yield found
+    except OSError as error:
+        hint = "the user and all workers have to be allowed to write there"
+        raise RemoteError(f"{error.filename or url}: {error.strerror or error}", hint) from None
 
 
 def placed(request: Mapping[str, Any], bundle: Bundle, directory: Path) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from itertools import chain
 from time import monotonic
 from typing import Any
 
-from diskimage_create import filesystems
+from diskimage_create import config, filesystems
 from diskimage_create.errors import DiskImageError, HostError, InputError, Problem, RemoteError
 from diskimage_create.farm import attempt, bundle, order, placement
 from diskimage_create.farm.jobs import Failed, Job, Outcome, not_begun, outcome_of
 from diskimage_create.farm.pool import Listener
 from diskimage_create.farm.site import require_dask
+from diskimage_create.once import same_answers
 from diskimage_create.pipeline import BuildOptions
 
 _CONNECT_SECONDS = 15.0
@@ -66,7 +67,7 @@ def build_all(
     :param keep_going: whether to begin others after one has failed
     :raises RemoteError: there is no such scheduler, or it goes away; or the place of the images refuses what jobs need
     """
-    made_of = order.made_of(jobs)
+    jobs, made_of = _settled(jobs), order.made_of(jobs)
     with _connected(cluster) as client:
         run = _Run(client, cluster, options, told, bundle.bring(jobs, attempt.shared_url(cluster.artifacts)))
         possible = []
@@ -79,6 +80,13 @@ def build_all(
             yield from map(not_begun, possible)
         else:
             yield from run.all(possible, keep_going=keep_going)
+
+
+def _settled(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs with the profiles that they have now: those are not read again when one of the jobs has its turn."""
+    with same_answers():
+        kinds = [config.profile_of(job.request) for job in jobs]
+    return [replace(job, request=replace(job.request, kind=kind)) for job, kind in zip(jobs, kinds, strict=True)]
 
 
 class _Run:

@@ -126,11 +126,11 @@ def made_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Artifact, ...]:
 def same_everywhere(plan: BuildPlan) -> dict[str, str]:
     """Inputs that every machine has to agree on.
 
-    Of a file that a secret names only a digest is known that is keyed by each machine in its own way.
+    Of a file that a secret names only a digest is known, which each machine keys in its own way: it has to be there.
     """
     known = summary(plan.inputs, plan.resolved)
     alike = {name: value for name, value in known.items() if name.startswith(_ALIKE)}
-    return {name: value for name, value in alike.items() if not value.startswith("hmac-")}
+    return {name: "secret" if value.startswith("hmac-") else value for name, value in alike.items()}
 
 
 def vanished(status: int, said: str = "") -> Failed:

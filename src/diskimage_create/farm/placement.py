@@ -59,7 +59,7 @@ def has_room(wanted: Resources, running: Sequence[Resources], workers: Sequence[
 
     :param running: what the tasks that were submitted before have asked for
     """
-    alike = sum(_alike(wanted, other) for other in running)
+    alike = sum(_alike(wanted, other) and other[MEMORY] >= wanted[MEMORY] for other in running)
     slots = sum(worker.get(SLOT, 0.0) for worker in workers)
     return len(running) < slots and alike < sum(_how_many(worker, wanted) for worker in workers)
 

@@ -70,7 +70,8 @@ class Profile:
     def variables(self) -> set[str]:
         """Those of the environment that have something to say of an image of this kind."""
         named = {entry[key] for entry in self._entries for key in ("name", "replaced_by") if key in entry}
-        return named | self._facts - FACTS
+        kernels = (entry.get("kernel") for entry in self.operating_systems.values())
+        return named | {kernel["variable"] for kernel in kernels if kernel} | self._facts - FACTS
 
     @property
     def _facts(self) -> set[str]:

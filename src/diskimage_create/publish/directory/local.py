@@ -15,9 +15,9 @@ from diskimage_create.errors import InputError, Problem, RemoteError
 from diskimage_create.files import TEMPORARY
 
 _CHUNK_BYTES = 1 << 20
-#: Longer than the largest image takes to be written; one that is stopped would keep all others waiting for ever
-_PATIENCE_SECONDS = 1800.0
-_LOOK_SECONDS = 0.2
+#: Longer than the largest image takes to be read; one that is stopped would keep all others waiting for ever
+_PATIENCE_SECONDS = 900.0
+_LOOK_SECONDS = 0.5
 
 
 class Directory:
@@ -71,14 +71,21 @@ class Directory:
             pass
 
     def _wait(self, descriptor: int) -> None:
-        end = time.monotonic() + _PATIENCE_SECONDS
-        while time.monotonic() < end:
+        """Wait for the lock, as long as those who have it write something."""
+        seen, moved = self._state(), time.monotonic()
+        while time.monotonic() - moved < _PATIENCE_SECONDS:
             time.sleep(_LOOK_SECONDS)
             with suppress(BlockingIOError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-        what = f"somebody else has been publishing to {self.path} for {_PATIENCE_SECONDS / 60:.0f} minutes"
-        raise RemoteError(what, f"see who holds its lock (fuser {self.path}), and whether it hangs")
+            if (now := self._state()) != seen:
+                seen, moved = now, time.monotonic()
+        what = f"somebody else has {self.path} locked, and has written nothing for {_PATIENCE_SECONDS / 60:.0f} minutes"
+        raise RemoteError(what, f"see who has it (fuser {self.path}), and whether it hangs")
+
+    def _state(self) -> object:
+        partial = self.path.glob(f"{TEMPORARY}*.partial")
+        return os.stat(self.path).st_mtime_ns, sorted((path.name, _size(path)) for path in partial)
 
     def sizes(self) -> dict[str, int]:
         """All files, with their sizes in bytes."""
@@ -133,6 +140,12 @@ class Directory:
     def url(self, name: str) -> str:
         """Where a file is."""
         return str(self.path / name)
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _chunks(source: Path | bytes) -> Iterator[tuple[int, bytes]]:
