@@ -112,9 +112,18 @@ def test_closed_streams_do_not_matter(closed: str) -> None:
     assert done.stderr.startswith("error: size") or "2>&-" in closed
 
 
-def test_nobody_to_tell_an_error_is_no_second_error() -> None:
-    done = subprocess.run(["sh", "-c", '"$0" -m diskimage_create plan -s 0 2>/dev/full', sys.executable], check=False)
-    assert done.returncode == 2
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [("plan -s 0 2>/dev/full", 2), ("plan -i debian >/dev/full", 4), ("--help >/dev/full 2>&1", 4)],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_to_tell_is_no_second_error(arguments: str, status: int, unbuffered: str) -> None:
+    command = ["sh", "-c", f'"$0" -m diskimage_create {arguments}', sys.executable]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == status
+    assert "Exception ignored" not in done.stderr
 
 
 def on_terminal(arguments: list[str], **environ: str) -> str:

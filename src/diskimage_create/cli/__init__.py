@@ -149,6 +149,17 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         return report_error(error)
+    finally:
+        _give_up_what_nobody_takes()
+
+
+def _give_up_what_nobody_takes() -> None:
+    """What a stream could not take stays in it, and Python's last attempt to write it would decide the exit status."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (stays open)
 
 
 def _open_standard_streams() -> None:
