@@ -43,7 +43,7 @@ def own_archives(cache_dir: Path, distribution: str) -> Iterator[Mapping[str, st
 
 def _give_back(own: Path, shared: Path) -> None:
     _link(own, shared)
-    _remove(own)
+    process.remove_tree(own)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -71,8 +71,4 @@ def _sweep(parent: Path) -> None:
             # One that is just being made is not locked yet.
             if time.time() - path.stat().st_mtime > _TO_LOCK_SECONDS:
                 with locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    _remove(path)
-
-
-def _remove(path: Path) -> None:
-    process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", path]))
+                    process.remove_tree(path)

@@ -48,6 +48,11 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
+def remove_tree(path: Path) -> None:
+    """Remove a directory that may hold files of root's, and nothing that is mounted in it."""
+    run(privileged(["rm", "-rf", "--one-file-system", "--", path]))
+
+
 def privileged(argv: Sequence[str | Path]) -> list[str]:
     """The same command, through ``sudo`` when this process is not root."""
     plain = [str(arg) for arg in argv]

@@ -28,6 +28,7 @@ URL = "s3://images/nightly"
 
 
 def message(made: jobs.Job) -> Any:
+    (made,) = attempt.settled([made])
     return json.loads(json.dumps(attempt.message(made, OPTIONS, "key", URL, "topic")))
 
 

@@ -52,7 +52,8 @@ def there(message: Any, url: str, directory: Path) -> Any:
 def test_the_same_image_is_made_of_it_elsewhere(tmp_path: Path, elements: Path) -> None:
     certificate = tmp_path / "mine/ca.pem"
     certificate.write_bytes(trustme.CA().cert_pem.bytes())
-    made = of_the_user(tmp_path, elements, ca_certificate=(os.path.relpath(certificate, tmp_path),))
+    named = of_the_user(tmp_path, elements, ca_certificate=(os.path.relpath(certificate, tmp_path),))
+    (made,) = attempt.settled([named])
     url = f"file://{tmp_path}/shared"
     taken = bundle.bring([made], url)
     message = json.loads(json.dumps(attempt.message(made, OPTIONS, "key", "file:///x", "topic", taken)))
@@ -163,7 +164,7 @@ def test_a_profile_in_a_file_goes_along(tmp_path: Path) -> None:
     made = job(tmp_path, "a")
     request = replace(made.request, options={**made.request.options, "profile": str(profile)})
     made = jobs.Job(request, prepare(request))
-    message = json.loads(json.dumps(attempt.message(made, OPTIONS, "key", "file:///x", "topic")))
+    message = json.loads(json.dumps(attempt.message(*attempt.settled([made]), OPTIONS, "key", "file:///x", "topic")))
     profile.unlink()
     again, _ = jobs.from_json(message)
     assert prepare(replace(again, host=HOST)).inputs == made.plan.inputs

@@ -106,7 +106,7 @@ class Builds:
         self.begun: list[str] = []
         self.most = 0
         self._running, self._lock = 0, threading.Lock()
-        monkeypatch.setattr(cluster, "_settled", list)
+        monkeypatch.setattr(attempt, "settled", list)
         monkeypatch.setattr(cluster.bundle, "bring", lambda *_: None)
         monkeypatch.setattr(attempt, "message", lambda job, *_: {"name": job.name})
         monkeypatch.setattr(cluster.order, "made_of", lambda jobs: {job.name: frozenset() for job in jobs})

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from diskimage_create import config, filesystems, process, publish
-from diskimage_create.errors import DiskImageError, Interrupted, RemoteError, of_system
+from diskimage_create.errors import DiskImageError, Interrupted, RemoteError
 from diskimage_create.farm import bundle, jobs
 from diskimage_create.farm.pool import run_child
 from diskimage_create.farm.site import PLUGIN, Site
 from diskimage_create.model import Artifact
+from diskimage_create.once import same_answers
 from diskimage_create.publish import destinations, source
 from diskimage_create.settings import OF_THE_HOST
 
@@ -62,21 +63,33 @@ def run(message: Message) -> dict[str, Any]:
     return outcome
 
 
+def settled(wanted: Sequence[jobs.Job]) -> list[jobs.Job]:
+    """The jobs with what they name by its absolute path, and the profiles that they have now.
+
+    When one of them has its turn, nothing of this is read again.
+
+    :raises InputError: something is wrong with a profile
+    """
+    with same_answers():
+        requests = [bundle.absolute(replace(job.request, kind=config.profile_of(job.request))) for job in wanted]
+    return [replace(job, request=request) for job, request in zip(wanted, requests, strict=True)]
+
+
 def message(
     job: jobs.Job, options: Any, key: str, artifacts: str, topic: str, taken: bundle.Bundle | None = None
 ) -> Message:
     """A job for any worker.
 
+    :param job: one of :func:`settled`
     :param artifacts: URL of the directory that gets the images
     :param topic: of the events that tell how it goes on
     :param taken: what it takes along
     """
-    asked = bundle.absolute(job.request)
-    kind = config.profile_of(asked)
-    variables = sorted(kind.variables)
+    asked = job.request
+    assert asked.kind is not None, "a job that is not settled"
+    variables = sorted(asked.kind.variables)
     said = replace(
         asked,
-        kind=kind,
         suffix="",  # the name of the image has it
         environ=dict(_of_images(asked.environ, variables)),
         options={
@@ -131,10 +144,8 @@ def _built(
     """Build in a process that dies with this worker, and all that it has started with it."""
     try:
         request = _request(message, site, directory)
-    except DiskImageError as error:
-        return jobs.error_as_json(error)
-    except OSError as error:
-        return jobs.error_as_json(jobs.Failed(4, [of_system(error)]))
+    except (DiskImageError, OSError) as error:
+        return jobs.error_as_json(jobs.failure_of(error))
     (directory / "out").mkdir()
     path = directory / "message.json"
     path.touch(mode=0o600)

@@ -40,15 +40,16 @@ class Bundle:
 def bring(jobs: Sequence[Job], url: str) -> Bundle | None:
     """Pack what the jobs need of the user's, if anything, and bring it to a URL, unless it is there.
 
+    :param jobs: whose requests are :func:`absolute`
     :raises InputError: an element is not all of itself
     :raises RemoteError: the place refuses it
     """
     paths = {path: f"{number}/{os.path.basename(path)}" for number, path in enumerate(dict.fromkeys(_named(jobs)))}
     if not paths:
         return None
-    resolved = [element for job in jobs for element in job.plan.resolved]
+    resolved = {element.path: element.name for job in jobs for element in job.plan.resolved}
     # What another one provides takes part in working out what an image is made of.
-    wanted = {name for element in resolved for name in (element.name, *elements.provided(element.path))}
+    wanted = {name for path, own in resolved.items() for name in (own, *elements.provided(path))}
     with TemporaryDirectory(prefix="diskimage-create-") as directory:
         archive = Path(directory, "archive")
         _pack(archive, paths, wanted)
@@ -122,7 +123,7 @@ def absolute(request: Request) -> Request:
 def _named(jobs: Iterable[Job]) -> Iterator[str]:
     """The directories and files that requests name."""
     for job in jobs:
-        request = absolute(job.request)
+        request = job.request
         for variable in sorted(_ELEMENTS & request.environ.keys()):
             yield from filter(None, request.environ[variable].split(os.pathsep))
         yield from request.options.get(_CERTIFICATES) or ()
@@ -141,23 +142,19 @@ def _pack(archive: Path, paths: Mapping[str, str], wanted: set[str]) -> None:
 
 
 def _elements(directory: Path, wanted: set[str]) -> Iterable[Path]:
-    """The elements of a directory that are wanted, as a build finds them (``elements.find_all``).
+    """The elements of a directory that are wanted, as a build finds them.
 
     :raises InputError: names links that lead out of them, which would lead to something else elsewhere
     """
-    found: dict[str, Path] = {}
-    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        element = Path(entry.path).resolve()
-        if element.name in wanted and entry.is_dir():
-            found.setdefault(element.name, element)
+    found = [element.path for name, element in elements.find_all([directory]).items() if name in wanted]
     hint = "copy what it leads to into the element, or build without --scheduler"
     if problems := [
         Problem(f"the link leads out of the element {element.name}, and does not go along", str(link), hint)
-        for element in found.values()
+        for element in found
         for link in _links_out(element)
     ]:
         raise InputError(problems)
-    return found.values()
+    return found
 
 
 def _links_out(element: Path) -> Iterator[Path]:

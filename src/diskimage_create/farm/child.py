@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diskimage_create.errors import DiskImageError, InputError, Problem, of_system
+from diskimage_create.errors import DiskImageError, InputError, Problem
 from diskimage_create.farm import jobs
 from diskimage_create.signals import stop_on_signals
 
@@ -33,12 +33,10 @@ def main() -> int:
         plan = prepare(request, to_build=True)
         _refuse_others(message.get("same"), jobs.same_everywhere(plan))
         artifacts = pipeline.build(plan, request.host, _Told(), options, _say)
-    except DiskImageError as error:
-        _tell(jobs.error_as_json(error))
-        return error.exit_code
-    except OSError as error:
-        _tell(jobs.error_as_json(jobs.Failed(4, [of_system(error)])))
-        return 4
+    except (DiskImageError, OSError) as error:
+        failure = jobs.failure_of(error)
+        _tell(jobs.error_as_json(failure))
+        return failure.exit_code
     _tell({"event": "done", "artifacts": jobs.made_as_json(artifacts)})
     return 0
 

@@ -15,13 +15,12 @@ from itertools import chain
 from time import monotonic
 from typing import Any
 
-from diskimage_create import config, filesystems
+from diskimage_create import filesystems
 from diskimage_create.errors import DiskImageError, HostError, InputError, Problem, RemoteError
 from diskimage_create.farm import attempt, bundle, order, placement
 from diskimage_create.farm.jobs import Failed, Job, Outcome, not_begun, outcome_of
 from diskimage_create.farm.pool import Listener
 from diskimage_create.farm.site import require_dask
-from diskimage_create.once import same_answers
 from diskimage_create.pipeline import BuildOptions
 
 _CONNECT_SECONDS = 15.0
@@ -67,7 +66,7 @@ def build_all(
     :param keep_going: whether to begin others after one has failed
     :raises RemoteError: there is no such scheduler, or it goes away; or the place of the images refuses what jobs need
     """
-    jobs, made_of = _settled(jobs), order.made_of(jobs)
+    jobs, made_of = attempt.settled(jobs), order.made_of(jobs)
     with _connected(cluster) as client:
         run = _Run(client, cluster, options, told, bundle.bring(jobs, attempt.shared_url(cluster.artifacts)))
         possible = []
@@ -80,13 +79,6 @@ def build_all(
             yield from map(not_begun, possible)
         else:
             yield from run.all(possible, keep_going=keep_going)
-
-
-def _settled(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs with the profiles that they have now: those are not read again when one of the jobs has its turn."""
-    with same_answers():
-        kinds = [config.profile_of(job.request) for job in jobs]
-    return [replace(job, request=replace(job.request, kind=kind)) for job, kind in zip(jobs, kinds, strict=True)]
 
 
 class _Run:
@@ -157,11 +149,13 @@ class _Run:
         """Submit what there is a slot for; a kind of image is over that no worker can build any more."""
         workers = self.workers()
         for kind in list(waiting):
-            jobs = waiting.get(kind, deque())  # whoever heard of an outcome may have given up all others
+            if kind not in waiting:  # whoever heard of an outcome has given up all others
+                continue
+            jobs = waiting[kind]
             try:
                 resources = placement.needed(*kind, workers)
             except LookupError as error:
-                if jobs and self._is_hopeless(kind):
+                if self._is_hopeless(kind):
                     what = f"no worker can build it any more: {error}"
                     yield from (Outcome(job, error=HostError(what)) for job in waiting.pop(kind))
                 continue
@@ -169,7 +163,7 @@ class _Run:
             while jobs and placement.has_room(resources, [task.resources for task in self._tasks.values()], workers):
                 self._submit_one(jobs.popleft(), resources)
             if not jobs:
-                waiting.pop(kind, None)
+                del waiting[kind]
 
     def _submit_one(self, job: Job, resources: placement.Resources) -> None:
         key = f"{self._topic}-{job.name}"

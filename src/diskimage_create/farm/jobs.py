@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import host, reports
-from diskimage_create.errors import DiskImageError, Problem, Problems, problems_of
+from diskimage_create.errors import DiskImageError, Problem, Problems, of_system, problems_of
 from diskimage_create.inputs import summary
 from diskimage_create.model import Artifact, BuildPlan, Source
 from diskimage_create.pipeline import BuildOptions
@@ -137,6 +137,11 @@ def vanished(status: int, said: str = "") -> Failed:
     """A build that ended without a word about it."""
     ended = f"signal {-status}" if status < 0 else f"exit status {status}"
     return Failed(4, [Problem(f"the build's process ended with {ended}{f': {said}' if said else ''}")])
+
+
+def failure_of(error: DiskImageError | OSError) -> DiskImageError:
+    """Why a job failed, as an error of ours."""
+    return Failed(4, [of_system(error)]) if isinstance(error, OSError) else error
 
 
 def error_as_json(error: DiskImageError) -> dict[str, Any]:

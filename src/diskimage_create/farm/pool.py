@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from diskimage_create import process
-from diskimage_create.errors import DiskImageError, Interrupted, of_system
+from diskimage_create.errors import DiskImageError, Interrupted
 from diskimage_create.farm import order
 from diskimage_create.farm.jobs import (
-    Failed,
     Job,
     Outcome,
     Unbuilt,
     as_json,
     error_as_json,
+    failure_of,
     not_begun,
     outcome_of,
     vanished,
@@ -93,10 +93,8 @@ def _build(job: Job, options: BuildOptions, children: process.Children, told: Li
         outcome = run(job, options, children, lambda event: told(job, event))
     except Interrupted:
         raise
-    except DiskImageError as error:  # of its workspace, and none of the others' business
-        outcome = Outcome(job, error=error)
-    except OSError as error:
-        outcome = Outcome(job, error=Failed(4, [of_system(error)]))
+    except (DiskImageError, OSError) as error:  # of its workspace, and none of the others' business
+        outcome = Outcome(job, error=failure_of(error))
     return replace(outcome, seconds=time.monotonic() - started)
 
 

@@ -111,4 +111,4 @@ def _remove(path: Path) -> None:
         path.unlink()
     elif path.exists():
         mounts.sweep(path)
-        process.run(process.privileged(["rm", "-rf", "--one-file-system", "--", path]))
+        process.remove_tree(path)

@@ -52,8 +52,7 @@ class Remote:
         :raises RemoteError: whatever the libraries of a protocol say, each in its own way
         """
         with filesystems.opened(self._url, _SETTINGS.get(self._protocol, {})) as (self._fs, self._root):
-            if self._protocol not in filesystems.STORES:
-                self._fs.makedirs(self._root, exist_ok=True)
+            filesystems.make_directory(self._fs, self._root)
             yield
 
     def _path(self, name: str) -> str:
